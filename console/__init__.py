@@ -1,0 +1,1 @@
+"""What people touch: the `ichor` command, the supervisor, the web application and the demo."""

@@ -1,0 +1,65 @@
+"""A model of the registry over a data set: the node's own way from slices to labels, answers written as NIfTI."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from console.evaluation.case_volume import volume_of
+from ichor.errors import PermanentError
+from models.evaluation.pairing import Fault, MaskFiles, Pair, Pairing
+from worker.grid import labels_on_slices, resample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from models.segmenter import Segmenter
+    from models.training.data.case import Case, DataSet
+
+
+class NoMasks(PermanentError):
+    """The data set holds no scan with a mask."""
+
+    code = "no_masks"
+
+
+def run_model(
+    data: DataSet, segmenter: Segmenter, out: Path, *, on_progress: Callable[[float], None] | None = None
+) -> Pairing:
+    """Segment every scan that has a mask and pair it; a scan that the node could not read becomes a fault.
+
+    Beside every answer `NAME.json` states the greatest probability of blood in the scan, and the seconds taken.
+    """
+    cases = [case for case in data.cases if case.segmented]
+    if not cases:
+        why = f": {data.faults[0].text}" if data.faults else "."
+        raise NoMasks(f"{data.name} holds no scan with a mask{why}")
+    pairs, faults = [], list(data.faults)
+    for number, case in enumerate(cases, start=1):
+        try:
+            answer = _segment(case, segmenter, out)
+            pairs.append(Pair(name=case.name, truth=case.masks, answer=MaskFiles(mask=answer), image=case.image))
+        except PermanentError as error:
+            faults.append(Fault(name=case.name, code=error.code, text=f"{case.name}: {error}"))
+        if on_progress is not None:
+            on_progress(number / len(cases))
+    return Pairing(pairs=tuple(pairs), faults=tuple(faults))
+
+
+def _segment(case: Case, segmenter: Segmenter, out: Path) -> Path:
+    started = time.monotonic()
+    held = volume_of(case)
+    mapping = resample(held.volume, segmenter.spec.spacing_zyx_mm)
+    probabilities = segmenter.segment(mapping.grid).probabilities_czyx
+    labels_kji = labels_on_slices(mapping, held.volume, probabilities)
+    bleeds = [label.index for label in segmenter.spec.haemorrhage_labels]
+    stated = {
+        "probability": min(float(probabilities[bleeds].sum(axis=0).max()), 1.0),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    path = out / f"{case.name}.nii.gz"
+    held.write_labels(path, labels_kji)
+    path.with_name(f"{case.name}.json").write_text(json.dumps(stated), encoding="utf-8")
+    return path

@@ -1,0 +1,165 @@
+"""The scans of a recipe: data sets read, split by patient, on the model's grid, and a record of all that."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from console.training.samples import Reading, read_samples
+from ichor.errors import PermanentError
+from models.evaluation.label_map import parse_label_map
+from models.training.data.case import BadDataSet, DataSet
+from models.training.data.catalogue import read_data
+from models.training.data.licence import Licence, inherited
+from models.training.data.overlap import refuse_overlaps
+from models.training.data.split import SHIPPED, Split, SplitInvalid, load_split, make_split, parts_of, share_of
+from models.training.manifest import DataRecord
+from models.training.target import channels_of
+from models.training.trainer import Heads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from console.training.samples import ReadSample
+    from models.training.data.case import Case
+    from models.training.recipe import DataRecipe, Recipe, SplitRecipe
+    from models.training.sample import Sample
+
+
+class NoScans(PermanentError):
+    """There is no scan to train on."""
+
+    code = "no_scans"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """Everything that a training sees, and where it comes from."""
+
+    heads: Heads
+    records: tuple[DataRecord, ...]
+    licence: Licence
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """A data set, dealt."""
+
+    data: DataSet
+    split: Split
+    training: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    left_out: tuple[Case, ...]
+
+
+def read_sets(recipe: Recipe) -> tuple[tuple[DataSet, ...], tuple[str, ...]]:
+    """Read the data sets of a recipe, and what is to be said of overlaps where these are allowed.
+
+    Raises BadDataSet, or DataOverlap where two sets show the same patients.
+    """
+    if not recipe.data:
+        raise BadDataSet("The recipe names no [[data]].")
+    sets = tuple(_read_set(one) for one in recipe.data)
+    return sets, refuse_overlaps(sets, allowed=recipe.allow_overlaps)
+
+
+def gather(recipe: Recipe, cache: Path, *, on_progress: Callable[[float], None] | None = None) -> Gathered:
+    """Gather the scans; those that cannot be used are named in the records.
+
+    Raises SplitInvalid, RecipeInvalid where masks cannot teach the labels, and NoScans where a part stays empty.
+    """
+    sets, warnings = read_sets(recipe)
+    dealt = [_deal(data, recipe.split) for data in sets]
+    total, done = sum(len(one.training) + len(one.validation) for one in dealt), 0
+
+    def on_sample() -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(done / total)
+
+    training: list[Sample] = []
+    validation: list[Sample] = []
+    records = []
+    for parts in dealt:
+        record, trains, validates = _read_parts(parts, recipe, cache, on_sample)
+        records.append(record)
+        training += [one.sample for one in trains]
+        validation += [one.sample for one in validates]
+    for what, found in (("train on", training), ("validate on", validation)):
+        if not found:
+            faults = [text for record in records for text in record.faults]
+            raise NoScans(f"There is no scan to {what}{f': {faults[0]}' if faults else ' in the chosen folds.'}")
+    digest = hashlib.sha256("".join(record.sha256 for record in records).encode()).hexdigest()
+    return Gathered(
+        heads=Heads(training=training, validation=validation, digest=digest),
+        records=tuple(records),
+        licence=inherited(data.licence for data in sets),
+        warnings=warnings,
+    )
+
+
+def _read_set(one: DataRecipe) -> DataSet:
+    label_map = None if one.label_map is None else parse_label_map(one.label_map)
+    return read_data(one.path, name=one.reader, label_map=label_map)
+
+
+def _deal(data: DataSet, how: SplitRecipe) -> _Parts:
+    cases = tuple(case for case in data.cases if case.segmented)
+    shipped = SHIPPED / f"{data.name}.json"
+    if how.file is not None:
+        split = load_split(how.file)
+    elif shipped.is_file():
+        split = load_split(shipped)
+    else:
+        split = make_split(data.name, (case.patient for case in cases))
+    if split.data != data.name:
+        raise SplitInvalid(f"The split is of {split.data}, not of {data.name}.")
+    training, validation = parts_of(cases, split, how.validation_fold)
+    left_out: tuple[Case, ...] = ()
+    if how.test_fold is not None:
+        training, left_out = parts_of(training, split, how.test_fold)
+    training = share_of(training, how.label_fraction)
+    return _Parts(data=data, split=split, training=training, validation=validation, left_out=left_out)
+
+
+def _read_parts(
+    parts: _Parts, recipe: Recipe, cache: Path, on_sample: Callable[[], None]
+) -> tuple[DataRecord, Sequence[ReadSample], Sequence[ReadSample]]:
+    data = parts.data
+    trains: Sequence[ReadSample] = ()
+    validates: Sequence[ReadSample] = ()
+    faults = [fault.text for fault in data.faults]
+    if parts.training or parts.validation:
+        if data.label_map is None:
+            raise BadDataSet(f"{data.name} has no label map for its masks.")
+        reading = Reading(
+            spacing_zyx_mm=recipe.model.spacing_zyx_mm,
+            label_map=data.label_map,
+            channels=channels_of(data.label_map, recipe.label_specs, data.name),
+            cache=cache,
+        )
+        trains, of_training = read_samples(parts.training, reading, on_sample=on_sample)
+        validates, of_validation = read_samples(parts.validation, reading, on_sample=on_sample)
+        faults += [fault.text for fault in (*of_training, *of_validation)]
+    digest = hashlib.sha256()
+    for part, found in (("training", trains), ("validation", validates)):
+        for one in found:
+            digest.update(f"{part}\0{one.sample.name}\0{one.sha256}\n".encode())
+    record = DataRecord(
+        name=data.name,
+        origin=data.origin,
+        licence=data.licence,
+        split_rule=parts.split.rule,
+        split_sha256=parts.split.sha256,
+        training=tuple(one.sample.name for one in trains),
+        validation=tuple(one.sample.name for one in validates),
+        left_out=tuple(case.name for case in parts.left_out),
+        faults=tuple(faults),
+        notes=data.notes,
+        sha256=digest.hexdigest(),
+    )
+    return record, trains, validates

@@ -1,0 +1,116 @@
+"""`ichor train`, the whole story: recipe, scans, one training for each seed, and an entry of the registry."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import models
+from ichor import __version__
+from ichor.clock import utc_now
+from models.adding.install import add_model
+from models.adding.package import ModelRefused
+from models.training.entry import write_entry
+from models.training.manifest import Manifest, SeedRecord
+from models.training.trainer import Trained, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from console.training.gathering import Gathered
+    from models.registry import Registry
+    from models.spec import ModelSpec
+    from models.training.recipe import Recipe
+
+LIBRARIES = ("torch", "monai", "numpy")
+ENTRY = "entry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A model in the registry, and what it came from."""
+
+    spec: ModelSpec
+    manifest: Manifest
+
+
+def check_name(recipe: Recipe, registry: Registry) -> None:
+    """Raise ModelRefused where the registry has a model of that name: better before the hours than after."""
+    if recipe.name in registry.names():
+        raise ModelRefused(f"There is a model {recipe.name} already: remove it first, or give the recipe another name.")
+
+
+def train_model(
+    recipe: Recipe,
+    gathered: Gathered,
+    registry: Registry,
+    out: Path,
+    *,
+    on_progress: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Train every seed in a folder of `out`, and add the result to the registry.
+
+    An interrupted run goes on where it stopped, if recipe and data are the same.
+    """
+    check_name(recipe, registry)
+    trained = []
+    for number, seed in enumerate(recipe.seeds):
+
+        def on_seed(fraction: float, number: int = number) -> None:
+            if on_progress is not None:
+                on_progress((number + fraction) / len(recipe.seeds))
+
+        trained.append(train(recipe, seed, gathered.heads, out / f"seed-{seed}", on_progress=on_seed))
+    manifest = _manifest(recipe, gathered, trained)
+    shutil.rmtree(out / ENTRY, ignore_errors=True)
+    write_entry(out / ENTRY, recipe, [one.weights for one in trained], manifest)
+    return Outcome(spec=add_model(registry, out / ENTRY), manifest=manifest)
+
+
+def _manifest(recipe: Recipe, gathered: Gathered, trained: Sequence[Trained]) -> Manifest:
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        ichor=__version__,
+        commit=_commit(Path(models.__file__).parent.parent),
+        libraries={name: version(name) for name in LIBRARIES},
+        recipe=recipe.to_plain(),
+        recipe_sha256=recipe.sha256,
+        parameters=trained[0].parameters,
+        licence=gathered.licence,
+        warnings=gathered.warnings,
+        data=gathered.records,
+        seeds=tuple(
+            SeedRecord(
+                seed=one.seed,
+                step=one.step,
+                steps=one.steps,
+                precision=one.precision,
+                device=one.device,
+                validation_dice=None if one.score is None else one.score.dice,
+                validation_dice_by_label={} if one.score is None else one.score.dice_by_label,
+            )
+            for one in trained
+        ),
+        finished_at=utc_now().isoformat(timespec="seconds"),
+    )
+
+
+def _commit(checkout: Path) -> str | None:
+    """Return the commit that runs, None for an installed wheel."""
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        head = _git(checkout, "rev-parse", "HEAD").strip()
+        changed = _git(checkout, "status", "--porcelain", "--untracked-files=no").strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}-changed" if changed else head
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(checkout), *arguments], check=True, capture_output=True, text=True).stdout

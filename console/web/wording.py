@@ -1,0 +1,26 @@
+"""Times, headlines and event names as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from worker.output.words import headline
+from worker.result import AnalysisResult
+
+
+def headline_of(summary_json: str) -> str:
+    """Give the sentence that stands on the summary object, from the stored `result.json`."""
+    return headline(AnalysisResult.from_json(summary_json))
+
+
+def when(value: datetime | str | None) -> str:
+    """Give a moment in the node's local time, to the second."""
+    if value is None:
+        return "-"
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def words_of_event(name: str) -> str:
+    """Turn `series_settled` into `series settled`."""
+    return name.replace("_", " ")

@@ -1,0 +1,19 @@
+"""Keep what the gate said of each series."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("series", sa.Column("verdict", sa.JSON(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("series", "verdict")

@@ -1,0 +1,1 @@
+"""What comes in: the DIMSE storage SCP, STOW-RS, admission and completeness."""

@@ -1,0 +1,1 @@
+"""How the node sees: model specs, registry, networks, engines, phantoms and training."""

@@ -1,0 +1,1 @@
+"""How a department's own model comes in: read without running anything, written down as a spec and safetensors."""

@@ -1,0 +1,53 @@
+"""Where the voxels of a mask lie: an affine to patient millimetres, with the gantry tilt that it may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_RIGHT_ANGLE = 1e-3  # cosine between axes from which a grid counts as sheared: rounded headers stay below
+_SAME_PLACE = 0.5  # of the smallest voxel side, at every corner of the volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MaskGrid:
+    """A grid of voxels with axes (i, j, k); `affine_ras` takes indices to mm, right-anterior-superior, as in NIfTI."""
+
+    shape: tuple[int, int, int]
+    affine_ras: npt.NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbours along each axis."""
+        i, j, k = (float(side) for side in np.linalg.norm(self.affine_ras[:3, :3], axis=0))
+        return i, j, k
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel: the determinant, so that a sheared voxel counts what it holds."""
+        return float(abs(np.linalg.det(self.affine_ras[:3, :3]))) / 1000.0
+
+    @property
+    def sheared(self) -> bool:
+        """Whether the axes are not at right angles, as in a scan with tilted gantry."""
+        unit = self.affine_ras[:3, :3] / np.array(self.spacing_mm)
+        return bool(np.abs(unit.T @ unit - np.eye(3)).max() > _RIGHT_ANGLE)
+
+    def places_mm(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Return the places, (n, 3), of voxel indices (n, 3)."""
+        places: npt.NDArray[np.float64] = indices @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+        return places
+
+    def lies_with(self, other: MaskGrid) -> bool:
+        """Whether both grids have one shape and their corners the same places, up to half a voxel."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(list(product(*((0, count - 1) for count in self.shape))))
+        apart = np.linalg.norm(self.places_mm(corners) - other.places_mm(corners), axis=1)
+        return bool(apart.max() <= _SAME_PLACE * min(self.spacing_mm))

@@ -1,0 +1,46 @@
+"""Phantom studies as `ichor phantom` writes them: `NAME/dicom/*.dcm` with `truth.nii.gz` in four classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.evaluation.label_map import FOUR_CLASS
+from models.evaluation.pairing import Fault, MaskFiles
+from models.phantoms.study import DICOM_FOLDER, LABELS_FILE, TRUTH_FILE
+from models.training.data.case import BadDataSet, Case, DataSet
+from models.training.data.licence import PHANTOM
+from models.training.data.nifti_case import check_cases
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = ORIGIN = "phantoms"
+
+
+def matches(folder: Path) -> bool:
+    """Whether the folder holds phantom studies."""
+    return any(folder.glob(f"*/{TRUTH_FILE}"))
+
+
+def read(folder: Path) -> DataSet:
+    """Read a folder of studies, such as one part of the benchmark."""
+    if not matches(folder):
+        raise BadDataSet(f"{folder.name} holds no phantom study.")
+    cases, faults = [], []
+    for place in sorted(path.parent for path in folder.glob(f"*/{TRUTH_FILE}")):
+        files = tuple(sorted((place / DICOM_FOLDER).glob("*.dcm")))
+        if not files:
+            text = f"{place.name}: there is a truth but no image."
+            faults.append(Fault(name=place.name, code="missing_image", text=text))
+            continue
+        masks = MaskFiles(mask=place / LABELS_FILE)
+        cases.append(Case(name=place.name, patient=f"{ORIGIN}:{place.name}", dicom=files, masks=masks))
+    checked = check_cases(cases)
+    return DataSet(
+        name=f"{NAME} {folder.name}",
+        origin=ORIGIN,
+        licence=PHANTOM,
+        label_map=FOUR_CLASS,
+        cases=checked.cases,
+        faults=(*faults, *checked.faults),
+    )

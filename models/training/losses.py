@@ -1,0 +1,83 @@
+"""The losses that a recipe may name, over (n, classes, a, b, c) logits and (n, a, b, c) labels.
+
+`dice-ce` and `dice-focal` are MONAI's, background left out of the Dice part, which is of the whole batch.
+`dice-ce-present` is for labels that fill less than a hundredth of most patches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from monai.losses.dice import DiceCELoss, DiceFocalLoss
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from models.training.recipe import Recipe
+
+    Criterion = Callable[[Tensor, Tensor], Tensor]
+
+_LABEL_WEIGHT = 2.0  # of a labelled voxel in the cross-entropy; background has 1
+_BACKGROUND_BIAS = 4.0  # logit: about 93 % background at the start, so that training need not learn that first
+
+
+def loss_of(recipe: Recipe) -> Criterion:
+    """Return the recipe's loss; deeply supervised answers, (n, levels, classes, ...), weigh 1, 1/2, 1/4, ..."""
+    if recipe.training.loss == "dice-ce-present":
+        blood = tuple(label.index for label in recipe.label_specs if label.haemorrhage)
+        return _Levels(criterion=_PresentDiceCe(blood=blood))
+    kind = DiceCELoss if recipe.training.loss == "dice-ce" else DiceFocalLoss
+    loss = kind(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    return _Levels(criterion=lambda logits, labels: cast("Tensor", loss(logits, labels[:, None])))
+
+
+def expect_background(network: nn.Module, classes: int) -> None:
+    """Set the biases of the last layers so that an untrained network says background nearly everywhere."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d) and layer.bias is not None and layer.out_channels == classes:
+            bias = torch.zeros_like(layer.bias)
+            bias[0] = _BACKGROUND_BIAS
+            layer.bias.data.copy_(bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    criterion: Criterion
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if logits.ndim == labels.ndim + 1:
+            return self.criterion(logits, labels)
+        weights = [0.5**level for level in range(logits.shape[1])]
+        losses = [weight * self.criterion(logits[:, level], labels) for level, weight in enumerate(weights)]
+        return torch.stack(losses).sum() / sum(weights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PresentDiceCe:
+    """Cross-entropy plus Dice loss.
+
+    The Dice loss is the mean over the labels that the batch truly holds and over all haemorrhage together: a label that
+    is absent has no overlap to gain, and would only drown the others.
+    """
+
+    blood: tuple[int, ...]
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weight = torch.full((logits.shape[1],), _LABEL_WEIGHT, device=logits.device)
+        weight[0] = 1.0
+        loss = functional.cross_entropy(logits, labels, weight=weight)
+        said = logits.softmax(dim=1)
+        truth = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(said.dtype)
+        blood = list(self.blood)
+        said = torch.cat([said[:, 1:], said[:, blood].sum(dim=1, keepdim=True)], dim=1)
+        truth = torch.cat([truth[:, 1:], truth[:, blood].sum(dim=1, keepdim=True)], dim=1)
+        everywhere = (0, 2, 3, 4)
+        overlap, size = (said * truth).sum(everywhere), (said + truth).sum(everywhere)
+        present = truth.sum(everywhere) > 0
+        if bool(present.any()):
+            loss = loss + (1 - 2 * overlap / (size + 1))[present].mean()
+        return loss

@@ -1,0 +1,63 @@
+"""The spec of a model that a recipe trains: the same while it is validated and when it serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from models.spec import FileSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.training.recipe import Recipe
+
+INTENDED_USE = "Research use only. Trained by `ichor train`; not validated for patients."
+
+_UNWRITTEN = FileSpec(name="unwritten.safetensors", sha256="0" * 64, size_bytes=1)
+
+
+def network_parameters(recipe: Recipe) -> dict[str, Any]:
+    """Return what `build` is told: the recipe's own parameters, classes, and the windows of the input channels."""
+    model = recipe.model
+    parameters: dict[str, Any] = {
+        **model.network_parameters,
+        "classes": len(recipe.labels) + 1,
+        "in_channels": len(model.hu_windows),
+    }
+    if len(model.hu_windows) > 1:
+        parameters["hu_range"] = list(model.hu_range)
+        parameters["hu_windows"] = [list(one) for one in model.hu_windows]
+    return parameters
+
+
+def spec_of(
+    recipe: Recipe,
+    *,
+    files: Sequence[FileSpec] = (_UNWRITTEN,),
+    licence: str = "not stated",
+    intended_use: str = INTENDED_USE,
+    source: str = "trained by `ichor train`",
+) -> ModelSpec:
+    """Return the spec; without files it serves validation alone."""
+    model = recipe.model
+    return ModelSpec(
+        name=recipe.name,
+        version=recipe.version,
+        family="zoo",
+        title=recipe.title or f"{recipe.name} ({model.network})",
+        intended_use=intended_use,
+        licence=licence,
+        source=source,
+        research_only=True,
+        spacing_zyx_mm=model.spacing_zyx_mm,
+        hu_window=model.hu_range,
+        labels=recipe.label_specs,
+        files=tuple(files),
+        parameters={
+            "network": model.network,
+            "network_parameters": network_parameters(recipe),
+            "window": list(model.patch if model.window is None else model.window),
+            "overlap": model.overlap,
+            "orientation": model.orientation,
+        },
+    )

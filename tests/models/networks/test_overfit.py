@@ -1,0 +1,102 @@
+"""Every network of the table learns two heads by heart, trained and seen as by `ichor train`.
+
+Small forms on small heads here; `make test-models` (MODELS_FULL=1) takes the networks as they are, and phantoms.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.networks.catalogue import NETWORKS
+from models.training.phantom_cases import HELD_OUT_SEED, SPACING_ZYX_MM, make_case
+from models.training.phantom_demo import heads_of
+from models.training.recipe import ModelRecipe, TrainingRecipe
+from models.training.trainer import Heads, train
+from tests.models.training.small_heads import SPACING, heads, recipe_of
+
+FULL = os.environ.get("MODELS_FULL") == "1"
+ONE, THREE = ((0.0, 100.0),), ((0.0, 100.0), (-50.0, 200.0), (0.0, 60.0))
+
+
+def small(
+    name: str,
+    parameters: dict[str, Any],
+    patch: tuple[int, int, int] = (8, 32, 32),
+    windows: tuple[tuple[float, float], ...] = ONE,
+    orientation: str = "SPL",
+) -> ModelRecipe:
+    return ModelRecipe(
+        network=name,
+        network_parameters=parameters,
+        spacing_zyx_mm=SPACING,
+        patch=patch,
+        hu_windows=windows,
+        orientation=orientation,
+    )
+
+
+MODELS = (
+    small("attention-unet", {"channels": [8, 16, 24]}),
+    small("dynunet-r", {"filters": [8, 8, 8, 8, 8, 8, 8], "supervised": 2}, (32, 32, 8), THREE, "RAS"),
+    small("phantom-unet", {"channels": [8, 16]}),
+    small("scse-unet", {"backbone": "resnet10", "decoder": [16, 16, 16, 8, 8]}, (4, 32, 32), THREE),
+    small("se-unet-3d", {"filters": [8, 16, 16]}),
+    small("segresnet-2.5d", {"filters": 8, "beside": 1}, (4, 32, 32), THREE),
+    small("swin-unetr", {"features": 12, "depths": [1, 1, 1, 1], "heads": [1, 2, 4, 8]}, (32, 64, 32)),
+    small("unet-2d", {"features": [8, 8, 16, 16, 16, 8]}, (4, 32, 32)),
+    small("unet-3d", {"filters": [8, 16, 24, 32]}),
+    small("viola-unet", {"filters": [8, 8, 8, 8, 8, 8, 8], "supervised": 2}, (32, 32, 8), THREE, "RAS"),
+)
+
+
+# enough for each in its small form
+STEPS = {"dynunet-r": 60, "phantom-unet": 60, "scse-unet": 70, "unet-2d": 140, "viola-unet": 60}
+
+
+def full(model: ModelRecipe) -> ModelRecipe:
+    """Return the network at its own size, over patches of a phantom."""
+    patch = (128, 128, 16) if model.orientation == "RAS" else (32, 128, 128)
+    parameters = {"channels": [12, 24, 48, 72]} if model.network == "phantom-unet" else {}
+    return replace(model, network_parameters=parameters, spacing_zyx_mm=SPACING_ZYX_MM, patch=patch)
+
+
+def by_heart() -> Heads:
+    """Two heads with a bleed, to train and to be asked about."""
+    if FULL:
+        cases = heads_of([make_case(seed) for seed in range(HELD_OUT_SEED + 4, HELD_OUT_SEED + 10)])
+        two = sorted(cases.training, key=lambda one: -sum(len(places) for places in one.places.values()))[:2]
+        return replace(cases, training=two, validation=two)
+    known = heads(training=2)
+    return replace(known, validation=known.training)
+
+
+def test_all_networks_are_here() -> None:
+    """No network of the table goes untested."""
+    assert {model.network for model in MODELS} == set(NETWORKS)
+
+
+@pytest.mark.timeout(0 if FULL else 300)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.network)
+def test_it_learns_two_heads_by_heart(model: ModelRecipe, tmp_path: Path) -> None:
+    """Dice of at least 0.9 in a bounded number of steps, by the engine that serves."""
+    if model.network == "swin-unetr" and not FULL:
+        pytest.skip("the Transformer takes minutes: `make test-models`")
+    labels = ("IPH", "EAH", "oedema", "IVH") if FULL else ("ICH",)
+    how = TrainingRecipe(
+        steps=600 if FULL else STEPS.get(model.network, 100),
+        batch=2,
+        learning_rate=3e-3 if FULL else 1e-2,
+        loss="dice-ce-present",
+        on_lesion=0.5,
+        validate_every=100 if FULL else 1000,
+        precision="auto" if FULL else "float32",
+        threads=0 if FULL else 1,
+    )
+    trained = train(recipe_of(how, full(model) if FULL else model, labels=labels), 1, by_heart(), tmp_path)
+    assert trained.score is not None
+    assert trained.score.dice >= 0.9

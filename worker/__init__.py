@@ -1,0 +1,1 @@
+"""What is done and what goes out: the pipeline, its outputs, delivery and alerts."""

@@ -1,0 +1,1 @@
+"""What goes out: SEG, two structured reports, the summary picture and `result.json`."""
