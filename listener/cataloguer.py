@@ -154,10 +154,12 @@ class Cataloguer:
             for conflict in conflicts:
                 _record_conflict(session, conflict)
             for filing in batch:
-                if isinstance(filing, SeriesReleased):
-                    release_series(session, filing.study_instance_uid, filing.series_instance_uid)
                 if isinstance(filing, Repeat):
                     _record_repeat(session, filing)
+        for filing in batch:
+            if isinstance(filing, SeriesReleased):
+                with self._catalogue.write() as session:
+                    release_series(session, filing.study_instance_uid, filing.series_instance_uid)
         for instance in own:
             # The object lies in the results already, as it was written.
             instance.path.unlink(missing_ok=True)

@@ -24,7 +24,11 @@ FINAL_WENT_OUT = "Replaced by the final message."
 
 
 def release_series(session: Session, study_instance_uid: str, series_instance_uid: str) -> None:
-    """Note that the sender of a series' slices has released its association; unknown series are passed over."""
+    """Note that the sender of a series' slices has released its association; unknown series are passed over.
+
+    The study's row is locked first, as by all who write about it; two studies in one transaction could wait in a ring.
+    """
+    session.scalars(select(Study.id).where(Study.study_instance_uid == study_instance_uid).with_for_update()).all()
     query = (
         select(Series)
         .join(Study, Series.study_id == Study.id)

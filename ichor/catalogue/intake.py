@@ -89,16 +89,25 @@ def _insert_missing(session: Session, table: type[Base], rows: Sequence[Mapping[
     """Insert rows, and leave alone those that are there already or that another process inserts just now."""
     if not rows:
         return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+    session.execute(_insert(session, table).on_conflict_do_nothing(), list(rows))
+
+
+def _insert(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def _file_studies(session: Session, offered: Any, sop_instance_uids: set[str], moment: datetime) -> dict[str, Study]:
     """Return the studies of these instances, created where they are new.
 
-    They are locked in the order of their ids, and with them those that an instance may leave.
+    Those that are new are inserted first, by their UIDs; then all are locked in the order of their ids, and with them
+    those that an instance may leave. A process that waits for a row to be inserted holds no lock that another one of
+    this order could be waiting for, so that listeners never wait for each other in a ring.
     """
     first = {item.study_instance_uid: item for item in offered}
+    there = set(session.scalars(select(Study.study_instance_uid).where(Study.study_instance_uid.in_(first))))
+    inserted = _insert_studies(session, [_new_study(first[uid], moment) for uid in sorted(first.keys() - there)])
     homes = (
         select(Series.study_id)
         .join(Instance, Instance.series_id == Series.id)
@@ -111,21 +120,25 @@ def _file_studies(session: Session, offered: Any, sop_instance_uids: set[str], m
         .with_for_update()
     )
     studies = {study.study_instance_uid: study for study in session.scalars(query)}
-    missing = sorted(first.keys() - studies.keys())
-    if missing:
-        _insert_missing(session, Study, [_new_study(first[uid], moment) for uid in missing])
-        studies = {study.study_instance_uid: study for study in session.scalars(query)}
-        for uid in missing:
-            add_event(
-                session,
-                at=moment,
-                study_id=studies[uid].id,
-                subject="study",
-                subject_key=uid,
-                name="study_receiving",
-                detail={"calling_ae": first[uid].calling_ae},
-            )
+    for uid in inserted:
+        add_event(
+            session,
+            at=moment,
+            study_id=studies[uid].id,
+            subject="study",
+            subject_key=uid,
+            name="study_receiving",
+            detail={"calling_ae": first[uid].calling_ae},
+        )
     return {uid: studies[uid] for uid in first}
+
+
+def _insert_studies(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Insert studies in the order given and return the UIDs of those that nobody else has inserted meanwhile."""
+    if not rows:
+        return []
+    statement = _insert(session, Study).values(list(rows)).on_conflict_do_nothing()
+    return sorted(session.scalars(statement.returning(Study.study_instance_uid)))
 
 
 def _new_study(item: ReceivedInstance, moment: datetime) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event, text
 
 from ichor.catalogue.engine import Catalogue
 from ichor.catalogue.inputs import settled_instances, study_input
@@ -18,6 +21,7 @@ from ichor.catalogue.settling import settle
 from ichor.catalogue.views import list_studies, study_detail
 from ichor.errors import StudyNotFound
 from tests.ichor.catalogue.examples import CT, DOSE_REPORT, NOON, instance, result, slices
+from tests.ichor.postgres import PostgresCluster
 
 
 def record(catalogue: Catalogue, *items: ReceivedInstance) -> int:
@@ -206,3 +210,38 @@ def test_listeners_may_file_the_same_study_at_once(catalogue: Catalogue) -> None
     with catalogue.read() as session:
         counts = {row.study_instance_uid: (row.series_count, row.instance_count) for row in list_studies(session)}
     assert counts == {"1.2.3": (2, 40), "1.2.4": (1, 20)}
+
+
+@pytest.mark.integration
+def test_listeners_never_wait_for_each_other_in_a_ring(postgres: PostgresCluster) -> None:
+    """One finds the study with the higher id alone, and goes on when another holds the one with the lower id."""
+    url = postgres.new_database()
+    catalogue, slow = Catalogue.open(url), Catalogue.open(url)
+    both = (instance(1, study="1.2.3"), instance(1, study="1.2.4", series="1.2.4.1"))
+    looked, go_on = threading.Event(), threading.Event()
+
+    @event.listens_for(slow._engine, "before_cursor_execute")
+    def _pause(*arguments: object) -> None:
+        if str(arguments[2]).startswith("INSERT INTO study"):
+            looked.set()
+            assert go_on.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        with catalogue.write() as lower:
+            record_instances(lower, both[:1])
+            record(catalogue, both[1])
+            first = pool.submit(record, slow, *both)
+            assert looked.wait(60)
+        second = pool.submit(record, catalogue, *both)
+        while not second.done() and not _waiting_for_locks(catalogue):
+            time.sleep(0.01)
+        go_on.set()
+        assert (first.result(60), second.result(60)) == (0, 0)
+    catalogue.close()
+    slow.close()
+
+
+def _waiting_for_locks(catalogue: Catalogue) -> int:
+    with catalogue.read() as session:
+        query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return int(session.execute(query).scalar_one())
