@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ichor.errors import ModelCorrupted, ModelError
-from models.engines.deepmedic import DeepMedicSegmenter, load_deepmedic
+from models.engines.borderline import MARGIN, borderline
+from models.engines.deepmedic import DeepMedicSegmenter, Member, load_deepmedic
 from models.engines.folded import FoldedDeepMedic, fold
 from models.engines.rows import WantedRows
 from models.networks.deepmedic import Architecture, DeepMedic
@@ -33,31 +34,43 @@ def spec() -> ModelSpec:
 
 
 def _small_network(seed: int) -> DeepMedic:
-    """A small network with random weights and statistics, dead channels, and scales of both signs."""
+    """A small network with random weights, dead channels and scales of both signs.
+
+    Its statistics are those of a head, so that its answer differs from voxel to voxel as a trained one's does.
+    """
     torch.manual_seed(seed)
-    network = DeepMedic(SMALL).eval()
+    network = DeepMedic(SMALL)
     with torch.no_grad():
         for name, values in network.named_parameters():
-            if name.endswith(("bn.weight", "bn.bias")):
+            if name.endswith("conv.weight"):
+                torch.nn.init.kaiming_normal_(values, a=-0.3)
+            elif name.endswith(("bn.weight", "bn.bias")):
                 values.normal_(0, 0.7)
             elif name.endswith("prelu.weight"):
                 values.fill_(-0.3)
-        for name, statistics in network.named_buffers():
-            if name.endswith("running_mean"):
-                statistics.normal_(0, 0.3)
-            elif name.endswith("running_var"):
-                statistics.uniform_(0.5, 2.0)
         for path in network.paths:
             blocks = path.blocks
             for dead in (blocks[6], blocks[7], blocks[2]):
                 dead.conv.weight[::2] = 1e-38
-    return network
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm3d):
+                module.momentum = 1.0
+        network.train()(_scaled(_head((95, 95, 95)).hu_zyx))
+        for name, statistics in network.named_buffers():
+            if name.endswith("running_var"):
+                statistics.clamp_(min=0.01)  # of the dead channels
+    return network.eval()
 
 
 def _segmenter(spec: ModelSpec, networks: list[FoldedDeepMedic], *, window_voxels: int) -> DeepMedicSegmenter:
     members = tuple(range(1, len(networks) + 1))
     return DeepMedicSegmenter(
-        spec, networks, members=members, precision="float32", device=CPU, window_voxels=window_voxels
+        spec,
+        [Member(network=network) for network in networks],
+        members=members,
+        precision="float32",
+        device=CPU,
+        window_voxels=window_voxels,
     )
 
 
@@ -194,14 +207,64 @@ def test_bfloat16_stays_near_float32(spec: ModelSpec) -> None:
     grid = _head()
     everywhere = np.ones(grid.hu_zyx.shape, dtype=bool)
     exact = _segmenter(spec, [fold(network, dtype=torch.float32, device=CPU)], window_voxels=10**6)
-    mixed = DeepMedicSegmenter(
-        spec, [fold(network, dtype=torch.bfloat16, device=CPU)], members=(1,), precision="bfloat16", device=CPU
-    )
+    mixed = _mixed(spec, [Member(network=fold(network, dtype=torch.bfloat16, device=CPU))])
     assert mixed.plan.precision == "bfloat16"
     assert mixed.plan.digest != exact.plan.digest
     difference = mixed.segment_where(grid, everywhere).probabilities_czyx
     difference -= exact.segment_where(grid, everywhere).probabilities_czyx
     assert 0 < np.abs(difference).max() < 0.05
+
+
+def _mixed(spec: ModelSpec, members: list[Member]) -> DeepMedicSegmenter:
+    return DeepMedicSegmenter(
+        spec,
+        members,
+        members=tuple(range(1, len(members) + 1)),
+        precision="bfloat16",
+        device=CPU,
+        window_voxels=10**6,
+    )
+
+
+def test_what_bfloat16_leaves_undecided_is_seen_in_float32(spec: ModelSpec) -> None:
+    """Near a border of blood the ensemble and every member give float32's numbers, elsewhere bfloat16's."""
+    networks = [_small_network(seed) for seed in (8, 10)]
+    exact = [fold(network, dtype=torch.float32, device=CPU) for network in networks]
+    rounded = [fold(network, dtype=torch.bfloat16, device=CPU) for network in networks]
+    grid = _head()
+    everywhere = np.ones(grid.hu_zyx.shape, dtype=bool)
+    reference = _segmenter(spec, exact, window_voxels=10**6).segment_where(grid, everywhere)
+    once = _mixed(spec, [Member(network=one) for one in rounded]).segment_where(grid, everywhere)
+    pairs = [Member(network=one, exact=other) for one, other in zip(rounded, exact, strict=True)]
+    twice = _mixed(spec, pairs).segment_where(grid, everywhere)
+    rows = torch.from_numpy(once.probabilities_czyx.reshape(5, -1).T)
+    unsure = borderline(rows, (1, 2, 4)).numpy().reshape(everywhere.shape)
+    assert 0.001 < unsure.mean() < 0.5
+    for found, expected in ((twice, reference), (twice, once)):
+        where = unsure if expected is reference else ~unsure
+        difference = np.abs(found.probabilities_czyx - expected.probabilities_czyx)[:, where]
+        assert difference.max() < 2e-5
+        same = found.member_labels_mzyx == expected.member_labels_mzyx
+        assert same[:, where].mean() > 0.9999
+    blood = [np.isin(one.probabilities_czyx.argmax(axis=0), (1, 2, 4)) for one in (reference, once, twice)]
+    assert (blood[0] != blood[1]).sum() > 0
+    assert (blood[0] != blood[2]).sum() == 0
+
+
+def test_only_what_is_close_to_blood_is_undecided() -> None:
+    """Close calls with blood on either side count; oedema against background, and clear answers, do not."""
+    near = MARGIN / 2
+    mean = torch.tensor(
+        [
+            [0.5 + near / 2, 0.5 - near / 2, 0.0, 0.0, 0.0],  # background or IPH
+            [0.0, 0.4, 0.4 + near, 0.2 - near, 0.0],  # IPH or EAH
+            [0.0, 0.0, 0.0, 0.5, 0.5],  # oedema or IVH
+            [0.5, 0.0, 0.0, 0.5, 0.0],  # background or oedema
+            [0.7, 0.3, 0.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0, 0.0],
+        ]
+    )
+    assert borderline(mean, (1, 2, 4)).tolist() == [True, True, True, False, False, False]
 
 
 def test_a_head_without_tissue_gives_background(spec: ModelSpec) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.engines.deepmedic import DeepMedicSegmenter
+from models.engines.deepmedic import DeepMedicSegmenter, Member
 from models.engines.folded import fold
 from models.engines.sliding_window import SlidingWindowSegmenter
 from models.networks.deepmedic import Architecture, DeepMedic
@@ -47,7 +47,7 @@ def test_deepmedic_answers_as_on_the_cpu() -> None:
     answers = []
     for device in (torch.device("cpu"), torch.device("cuda", 0)):
         torch.manual_seed(1)
-        network = fold(DeepMedic(SMALL).eval(), dtype=torch.float32, device=device)
+        network = Member(network=fold(DeepMedic(SMALL).eval(), dtype=torch.float32, device=device))
         segmenter = DeepMedicSegmenter(spec, [network], members=(1,), precision="float32", device=device)
         answers.append(segmenter.segment_where(_head(60), np.ones((60, 60, 60), dtype=bool)))
     difference = np.abs(answers[0].probabilities_czyx - answers[1].probabilities_czyx)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.engines.deepmedic import SHRINKS, DeepMedicSegmenter
+from models.engines.deepmedic import SHRINKS, DeepMedicSegmenter, Member
 from models.engines.folded import FoldedDeepMedic, fold
 from models.engines.memory import Descent, ModelOutOfMemory, is_out_of_memory, ladder
 from models.engines.sliding_window import SlidingWindowSegmenter
@@ -166,7 +166,7 @@ def test_deepmedic_takes_smaller_windows_and_answers_the_same(monkeypatch: pytes
     networks = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        networks.append(fold(DeepMedic(architecture).eval(), dtype=torch.float32, device=CPU))
+        networks.append(Member(network=fold(DeepMedic(architecture).eval(), dtype=torch.float32, device=CPU)))
     segmenter = DeepMedicSegmenter(
         load_spec(SHIPPED_SPECS / "blast-ct-v1.json"), networks, members=(1, 2), precision="float32", device=CPU
     )
