@@ -13,6 +13,7 @@ from typing import Any
 
 from pydicom import Dataset
 from pynetdicom import build_context, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # built from a table when imported
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
@@ -44,16 +45,8 @@ def request_commitment(
         PeerUnreachable: the peer does not answer.
         PeerRejected: the peer refuses the association.
     """
-    came = threading.Event()
-    answers: list[CommitmentAnswer] = []
-
-    def on_report(event: evt.Event) -> tuple[int, None]:
-        answers.append(answer_of(event.event_information))
-        came.set()
-        return SUCCESS, None
-
-    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, on_report)]
-    with associated(peer, [build_context(StorageCommitmentPushModel)], handlers) as association:
+    report = _Report(response_s=peer.timeout_s)
+    with report, associated(peer, [build_context(StorageCommitmentPushModel)], report.handlers) as association:
         if not association.is_established:
             raise PeerOffersNoCommitment
         status, _ = association.send_n_action(
@@ -65,9 +58,57 @@ def request_commitment(
         if status_of(peer, status) != SUCCESS:
             raise PeerOffersNoCommitment(f"{peer.ae_title} refuses storage commitment ({status.Status:04X}).")
         waited_s = 0.0
-        while waited_s < wait_s and association.is_established and not came.wait(POLL_S):
+        while waited_s < wait_s and association.is_established and not report.came.wait(POLL_S):
             waited_s += POLL_S
-    return next((answer for answer in answers if answer.transaction_uid == transaction_uid), None)
+        report.close()
+    return next((answer for answer in report.answers if answer.transaction_uid == transaction_uid), None)
+
+
+class _Report:
+    """What comes on the association of a request, kept apart from its release.
+
+    pynetdicom serves an N-EVENT-REPORT in a thread of its own. A response that is sent when the release has begun is
+    not allowed (PS3.8 Table 9-10: Evt9 in Sta7) and ends pynetdicom's provider in an error.
+    """
+
+    def __init__(self, *, response_s: float) -> None:
+        self.answers: list[CommitmentAnswer] = []
+        self.came = threading.Event()
+        self.handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, self._on_report), (evt.EVT_PDU_SENT, self._on_sent)]
+        self._response_s = response_s
+        self._lock = threading.Lock()
+        self._responded, self._over = threading.Event(), threading.Event()
+        self._closed = False
+
+    def __enter__(self) -> None:
+        """Begin to listen."""
+
+    def __exit__(self, *_: object) -> None:
+        """Let go whoever came too late; the association is over."""
+        self._over.set()
+
+    def close(self) -> None:
+        """Take no more answers; return when the response to one that came is on its way."""
+        with self._lock:
+            self._closed = not self.came.is_set()
+        if not self._closed:
+            self._responded.wait(self._response_s)
+
+    def _on_report(self, event: evt.Event) -> tuple[int, None]:
+        answer = answer_of(event.event_information)
+        with self._lock:
+            late = self._closed
+            if not late:
+                self.answers.append(answer)
+                self.came.set()
+        if late:
+            # The peer gets no response, and brings its answer on an association of its own (PS3.4 J.3.3.1.3).
+            self._over.wait()
+        return SUCCESS, None
+
+    def _on_sent(self, event: evt.Event) -> None:
+        if self.came.is_set() and isinstance(event.pdu, P_DATA_TF):
+            self._responded.set()
 
 
 def answer_of(information: Dataset) -> CommitmentAnswer:

@@ -24,6 +24,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # built from a
 )
 
 from ichor.errors import NotDicom, PeerOffersNoQuery, PeerRejected, PeerUnreachable
+from ichor.peers.checkpoint import hold_surely
 from ichor.peers.tls import Certificates, client_context, fault_of
 
 # pynetdicom's own switch: a path is sent as the bytes of its file, not decoded and encoded again.
@@ -200,6 +201,7 @@ def associated(
         _raise_unless_without_context(peer, association)
         yield association
         return
+    hold_surely(association)
     transport = association.dul.socket
     connection = None if transport is None else transport.socket
     try:

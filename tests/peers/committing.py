@@ -18,6 +18,7 @@ from tests.peers.recording import RecordingScp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NO_RESPONSE = -1
 Answering = Literal["at once", "to listener", "never", "refuses"]
 
 
@@ -62,7 +63,7 @@ class CommittingScp(RecordingScp):
         if self.answering == "refuses":
             return 0x0110, None
         if self.answering == "at once":
-            self._later(lambda: self._report(event.assoc, event.action_information))
+            self._later(lambda: self.report_statuses.append(self._report(event.assoc, event.action_information)))
         elif self.answering == "to listener":
             self._later(lambda: self.bring(event.action_information))
         return 0x0000, None
@@ -89,7 +90,7 @@ class CommittingScp(RecordingScp):
         status, _ = association.send_n_event_report(
             answer, 2 if lost else 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
         )
-        return int(status.Status)
+        return int(status.get("Status", NO_RESPONSE))
 
     def _has(self, item: Dataset) -> bool:
         stored = str(item.ReferencedSOPInstanceUID) in self.stored

@@ -64,6 +64,7 @@ def test_an_answer_on_the_same_association_confirms(
     }
     assert asked == {item.sop_instance_uid: item.sop_class_uid for item in new.objects}
     assert peer.finds == 0
+    assert peer.report_statuses == [0x0000]
     assert "commitment_answered" in events(node, new.study_instance_uid)
 
 
