@@ -27,6 +27,8 @@ from worker.volume import read_volume
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
+
     from models.registry import Registry
     from models.segmenter import HeadGrid, Precision, Segmentation
     from models.spec import ModelSpec
@@ -48,7 +50,8 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    segmentation: Segmentation
+    labels_zyx: npt.NDArray[np.uint8]  # not the whole answer: it would count as the next run's memory
+    voxel_ml: float
     s_per_member: float
     peak_gib: float
 
@@ -73,8 +76,8 @@ def measure_engine(
         what = f"{segmenter.plan.engine}, {ran} on {segmenter.device}"
         figures += _figures(what, answers[precision], original_s)
     for what, number in (("clean head", 0), (f"{PAINTED_ML:g} mL painted in", 1)):
-        reference, fast = (answers[precision][number].segmentation for precision in ("float32", "auto"))
-        found = agreement(reference, fast, spec)
+        reference, fast = (answers[precision][number] for precision in ("float32", "auto"))
+        found = agreement(reference.labels_zyx, fast.labels_zyx, spec, voxel_ml=reference.voxel_ml)
         figures.append(Figure(what=f"{what}: Dice of haemorrhage, fast against float32", value=found.dice, unit=""))
         figures.append(
             Figure(what=f"{what}: largest difference of a class", value=found.largest_difference_ml, unit="mL")
@@ -84,16 +87,17 @@ def measure_engine(
     return benchmark(f"{name} on a head of {shape} voxels", command, tuple(figures))
 
 
-def agreement(reference: Segmentation, other: Segmentation, spec: ModelSpec) -> Agreement:
-    """Compare the labels of two answers on the same grid."""
-    first, second = (one.probabilities_czyx.argmax(axis=0) for one in (reference, other))
+def agreement(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], spec: ModelSpec, *, voxel_ml: float
+) -> Agreement:
+    """Compare the labels (z, y, x) of two answers on the same grid."""
     blood = [label.index for label in spec.haemorrhage_labels]
     marked, also = np.isin(first, blood), np.isin(second, blood)
     both = int(marked.sum()) + int(also.sum())
     differences = [abs(int((first == label.index).sum()) - int((second == label.index).sum())) for label in spec.labels]
     return Agreement(
         dice=1.0 if both == 0 else 2.0 * int((marked & also).sum()) / both,
-        largest_difference_ml=max(differences) * reference.voxel_ml,
+        largest_difference_ml=max(differences) * voxel_ml,
     )
 
 
@@ -152,7 +156,10 @@ def _measured(segment: Callable[[HeadGrid], Segmentation], grid: HeadGrid) -> _M
         segmentation = segment(grid)
     seconds = segmentation.seconds_per_member
     return _Measured(
-        segmentation=segmentation, s_per_member=sum(seconds) / len(seconds), peak_gib=memory.peak_bytes / GIB
+        labels_zyx=segmentation.probabilities_czyx.argmax(axis=0).astype(np.uint8),
+        voxel_ml=segmentation.voxel_ml,
+        s_per_member=sum(seconds) / len(seconds),
+        peak_gib=memory.peak_bytes / GIB,
     )
 
 

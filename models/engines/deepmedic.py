@@ -122,10 +122,6 @@ class DeepMedicSegmenter:
         mask_zyx: npt.NDArray[np.bool_],
         on_progress: Callable[[float], None] | None,
     ) -> Segmentation:
-        shape = grid.hu_zyx.shape
-        probabilities = np.zeros((len(self.spec.labels) + 1, *shape), dtype=np.float32)
-        probabilities[0] = 1.0
-        labels = np.zeros((len(networks), *shape), dtype=np.uint8)
         descent = Descent(self._rungs)
         exact = [member.exact for member in networks if member.exact is not None]
         bar = _Bar(on_progress, len(networks), share=1.0 - SECOND_SHARE if exact else 1.0)
@@ -133,6 +129,10 @@ class DeepMedicSegmenter:
             wanted = touched(mask_zyx, CELL)
             first = self._run(grid, wanted, lambda rung: (self.windows(mask_zyx, rung),), bar)
             seconds = _timed(first, [member.network for member in networks], descent)
+            shape = grid.hu_zyx.shape
+            probabilities = np.zeros((len(self.spec.labels) + 1, *shape), dtype=np.float32)
+            probabilities[0] = 1.0
+            labels = np.zeros((len(networks), *shape), dtype=np.uint8)
             first.write_onto(probabilities, labels)
             if exact:
                 unsure = first.where(partial(borderline, blood=[label.index for label in self.spec.haemorrhage_labels]))
@@ -190,6 +190,7 @@ def _timed(run: EnsembleRun, networks: Sequence[FoldedDeepMedic], descent: Desce
         started = time.perf_counter()
         descent.run(partial(run.add, network))
         seconds.append(time.perf_counter() - started)
+    run.let_go()
     return seconds
 
 

@@ -76,6 +76,10 @@ class EnsembleRun:
         self._mean.lerp_(answer, 1.0 / (number + 1))
         self._labels.append(labels)
 
+    def let_go(self) -> None:
+        """Give back what is needed to see with further networks; what was found stays."""
+        self._regions.clear()
+
     def where(self, rows: Callable[[torch.Tensor], torch.Tensor]) -> npt.NDArray[np.bool_]:
         """Return the grid's voxels that `rows` picks out of the mean (n, classes)."""
         picked = np.zeros(self._grid.hu_zyx.shape, dtype=np.bool_)

@@ -10,23 +10,10 @@ import pytest
 from console.benchmark.engine import agreement, painted
 from console.benchmark.memory import PeakMemory
 from models.registry import SHIPPED_SPECS
-from models.segmenter import HeadGrid, Plan, Segmentation
+from models.segmenter import HeadGrid
 from models.spec import load_spec
 
 SPEC = load_spec(SHIPPED_SPECS / "blast-ct-v1.json")
-PLAN = Plan(model="m", model_digest="d", members=(1,), precision="float32", engine="e")
-
-
-def _segmentation(labels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Segmentation:
-    probabilities = np.stack([labels == index for index in range(5)]).astype(np.float32)
-    return Segmentation(
-        probabilities_czyx=probabilities,
-        member_labels_mzyx=labels[None],
-        voxel_ml=0.5,
-        plan=PLAN,
-        device="cpu",
-        seconds_per_member=(1.0,),
-    )
 
 
 def test_agreement_counts_blood_together_and_classes_apart() -> None:
@@ -37,11 +24,11 @@ def test_agreement_counts_blood_together_and_classes_apart() -> None:
     second = first.copy()
     second[0, 0, 3] = 2  # another kind
     second[0, 0, 4] = 1  # one more
-    found = agreement(_segmentation(first), _segmentation(second), SPEC)
+    found = agreement(first, second, SPEC, voxel_ml=0.5)
     assert found.dice == pytest.approx(2 * 4 / 9)
     assert found.largest_difference_ml == 0.5
     nothing = np.zeros_like(first)
-    assert agreement(_segmentation(nothing), _segmentation(nothing), SPEC).dice == 1.0
+    assert agreement(nothing, nothing, SPEC, voxel_ml=0.5).dice == 1.0
 
 
 def test_the_painted_bleed_has_its_volume() -> None:
