@@ -125,11 +125,10 @@ def conclude_refusal(refusal: Refusal, run: Run, *, failed: bool) -> AnalysisRes
 
 
 def _source(series: Series, *, slices: int) -> ResultSource:
-    number = series.header.get("SeriesNumber")
     return ResultSource(
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
-        series_number=None if number is None else int(number),
+        series_number=series.number,
         source_instances=len(series.headers),
         slices=slices,
     )

@@ -75,10 +75,9 @@ def _judge(series: Series, rules: GateRules) -> Verdict:
     _judge_age(series.header, rules, reasons, warnings)
     stack = _judge_geometry(series, rules, reasons, warnings)
     reasons, warnings = _once(reasons), _once(warnings)
-    number = _integer(series.header.get("SeriesNumber"))
     return Verdict(
         series_instance_uid=series.series_instance_uid,
-        series_number=number,
+        series_number=series.number,
         description=str(series.header.get("SeriesDescription") or ""),
         instances=len(series.headers),
         accepted=not reasons,
@@ -217,13 +216,6 @@ def _date(value: Any) -> date | None:
     try:
         return datetime.strptime(str(value or "").strip()[:8], "%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
-        return None
-
-
-def _integer(value: Any) -> int | None:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
         return None
 
 

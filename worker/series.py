@@ -64,6 +64,14 @@ class Series:
     """Empty where the objects carry no slice geometry (some localizers, captures)."""
     paths: tuple[Path, ...]
 
+    @property
+    def number(self) -> int | None:
+        """The SeriesNumber; None where the header names none, or what stands there is no number."""
+        try:
+            return int(str(self.header.get("SeriesNumber")))
+        except ValueError:
+            return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
