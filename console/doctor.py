@@ -20,6 +20,7 @@ from console.embedded_redis import find_redis_server
 from console.redis_link import redis_information
 from console.web.guard import LOOPBACK_NAMES
 from ichor.catalogue.engine import Catalogue, database_now
+from ichor.catalogue.releases import held_names
 from ichor.clock import utc_now
 from ichor.errors import IchorError, PeerOffersNoQuery
 from ichor.peers import dicomweb
@@ -83,6 +84,7 @@ def examine(settings: Settings, *, environ: Mapping[str, str]) -> tuple[Check, .
         ("disk", lambda: check_disk(settings)),
         ("redis", lambda: check_redis(settings)),
         ("catalogue", lambda: check_catalogue(settings)),
+        ("delivery", lambda: check_hold(settings)),
         ("model", lambda: check_model(settings, environ)),
         ("gpu", lambda: check_gpu(settings)),
         ("decoders", check_decoders),
@@ -114,7 +116,7 @@ def check_settings(settings: Settings) -> Iterator[Check]:
     if plain and settings.http.host not in LOOPBACK_NAMES:
         yield warning("settings", "the web server speaks plain HTTP: passwords of users can be read")
     if settings.delivery.hold:
-        yield warning("settings", "delivery.hold is on: results are held until they are released")
+        yield warning("settings", "delivery.hold is on: results are held until `ichor release NAME`")
     if settings.http.host not in LOOPBACK_NAMES:
         yield warning("settings", f"the web server listens on {settings.http.host} and has no log-in")
 
@@ -171,9 +173,31 @@ def check_redis(settings: Settings) -> Iterator[Check]:
     yield ok("redis", f"answers, version {information.get('redis_version', 'unknown')}")
 
 
+def check_hold(settings: Settings) -> Iterator[Check]:
+    """During commissioning, say what is held back for whom, and who was released."""
+    names = {entry.name for entry in (*settings.destinations, *settings.alerts)}
+    if not settings.delivery.hold or not names or not has_catalogue(settings):
+        return
+    catalogue = Catalogue.open(settings.resolved_catalogue_url)
+    try:
+        with catalogue.read() as session:
+            held = held_names(session, settings)
+    finally:
+        catalogue.close()
+    if names - held:
+        yield ok("delivery", f"released: {', '.join(sorted(names - held))}")
+    if held:
+        yield warning("delivery", f"held back: {', '.join(sorted(held))}")
+
+
+def has_catalogue(settings: Settings) -> bool:
+    """Whether there is one: the embedded one is made at the first start, and looking must not make it."""
+    return bool(settings.catalogue_url) or (settings.data_dir / "catalogue.sqlite").exists()
+
+
 def check_catalogue(settings: Settings) -> Iterator[Check]:
     """Open the catalogue where there is one, and compare its clock with this machine's."""
-    if not settings.catalogue_url and not (settings.data_dir / "catalogue.sqlite").exists():
+    if not has_catalogue(settings):
         yield ok("catalogue", "not made yet; the first start makes it")
         return
     catalogue = Catalogue.open(settings.resolved_catalogue_url)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ichor.catalogue import outbox, results, views
+from ichor.catalogue import outbox, releases, results, views
 from ichor.catalogue.records import NewAlert
 from ichor.clock import utc_now
 from ichor.identity import derive_uid
@@ -52,6 +52,7 @@ class Calling:
         self._accession_number = accession_number
         self._settings = settings
         self._now = utc_now()
+        self._on_hold = releases.held_names(session, settings)
 
     def alerts_for(
         self,
@@ -162,7 +163,7 @@ class Calling:
                 event=event,
                 body=alert_body(result, occasion, told),
                 provisional=provisional,
-                held=self._settings.delivery.hold,
+                held=channel.name in self._on_hold,
             )
             for told in (channel, *self._told_later(before, event))
         ]

@@ -17,7 +17,7 @@ from console.users import Users
 from console.web.state import CatalogueOf, SettingsOf, UsersOf
 from console.web.wording import headline_of, when, words_of_event
 from ichor import __version__
-from ichor.catalogue import views
+from ichor.catalogue import releases, views
 from ichor.catalogue.records import StudyDetail
 from ichor.errors import RowNotFound
 from ichor.settings import Settings
@@ -43,6 +43,7 @@ def worklist(
     """Show the studies, latest arrivals first."""
     with catalogue.read() as session:
         rows = views.list_studies(session, limit=PAGE_LENGTH + 1, offset=(page - 1) * PAGE_LENGTH)
+        on_hold = sorted(releases.held_names(session, settings))
     context = {
         "studies": [summary_of(row, settings) for row in rows[:PAGE_LENGTH]],
         "page": page,
@@ -51,7 +52,7 @@ def worklist(
         "now": datetime.now(tz=UTC),
         "node": f"{settings.dicom.ae_title} at {settings.dicom.host}:{settings.dicom.port}",
         "model": settings.analysis.model,
-        "held": settings.delivery.hold,
+        "held": on_hold,
     }
     return templates.TemplateResponse(request, "worklist.html", context)
 
