@@ -20,6 +20,7 @@ from worker.acquisitions import UNTIMED, number_acquisitions, span_of
 from worker.content import Content, judge_content
 from worker.gate_rules import GateRules, RulesInvalid, load_rules
 from worker.reason import Reason
+from worker.registration import SEVERAL_NAMES, registration_of
 from worker.stack import Stack, stack_slices
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def _judge(series: Series, rules: GateRules) -> Verdict:
     for limit in rules.limits:
         if any(not limit.min <= number <= limit.max for number in values.numbers(limit.tag)):
             (warnings if limit.warn else reasons).append(Reason(code=limit.code, text=limit.text))
+    if len({registration_of(header) for header in series.headers}) > 1:
+        reasons.insert(0, SEVERAL_NAMES)
     _judge_age(series.header, rules, reasons, warnings)
     stack = _judge_geometry(series, rules, reasons, warnings)
     reasons, warnings = _once(reasons), _once(warnings)

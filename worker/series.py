@@ -39,6 +39,8 @@ _DAMAGE = (
     BytesLengthException,
 )
 """What pydicom raises on data sets that are cut or scrambled."""
+DAMAGED = frozenset({"truncated", "damaged", "missing"})
+"""Codes of files that may have held a slice; the others hold none, or one that is there already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
