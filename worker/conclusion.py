@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.result import AnalysisResult
     from worker.series import Series, Study
 
-WRITER_VERSION = "3"
+WRITER_VERSION = "4"
 """Part of every result's identity: raise it with any change to what the objects hold."""
 MEMBERS_NOT_VALIDATED = "members_not_validated"
 
