@@ -81,6 +81,7 @@ def examine(settings: Settings, *, environ: Mapping[str, str]) -> tuple[Check, .
     """Run every check; one that finds something wrong never keeps the next from being run."""
     steps: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("settings", lambda: check_settings(settings)),
+        ("time zone", check_time_zone),
         ("disk", lambda: check_disk(settings)),
         ("redis", lambda: check_redis(settings)),
         ("catalogue", lambda: check_catalogue(settings)),
@@ -119,6 +120,12 @@ def check_settings(settings: Settings) -> Iterator[Check]:
         yield warning("settings", "delivery.hold is on: results are held until `ichor release NAME`")
     if settings.http.host not in LOOPBACK_NAMES:
         yield warning("settings", f"the web server listens on {settings.http.host} and has no log-in")
+
+
+def check_time_zone() -> Iterator[Check]:
+    """Say in which zone times of scanners are read that name none; a wrong one makes new scans old, or lie ahead."""
+    local = utc_now().astimezone()
+    yield ok("time zone", f"{local:%Z %z}; it is {local:%H:%M} here. Scanners that name no zone must agree with it")
 
 
 def silent_hour(settings: Settings) -> datetime | None:
