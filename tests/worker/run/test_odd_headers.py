@@ -10,7 +10,8 @@ import pytest
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
-from ichor.catalogue import intake
+from ichor.catalogue import early, intake
+from ichor.catalogue.lanes import StatRule
 from ichor.metrics import NodeMetrics
 from tests.painting import PaintedSeries, paint
 from tests.worker.run.node import Node
@@ -44,6 +45,20 @@ def test_a_series_number_that_is_no_number(node: Node, bleed: PaintedSeries, tmp
     detail = node.detail(study)
     assert detail.study.state == "analysed"
     assert '"series_number": null' in detail.results[0].summary_json
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR IS:UserWarning")
+@pytest.mark.parametrize("value", [b"CT-1", b"3\\4 ", b""])
+def test_an_instance_number_that_is_no_number(node: Node, bleed: PaintedSeries, tmp_path: Path, value: bytes) -> None:
+    """An early look goes by the geometry, and does not end in an error."""
+    study = node.file(with_raw(bleed, tmp_path, "InstanceNumber", "IS", value))
+    with node.catalogue.write() as session:
+        early.release_series(session, study, bleed.series_instance_uid)
+        assert early.ask_early(session, stat=StatRule()) == 1
+    node.drain("analyse")
+    detail = node.detail(study)
+    assert [job.error_code for job in detail.jobs if job.queue == "analyse"] == [""]
+    assert [result.provisional for result in detail.results] == [True]
 
 
 class Stumbling(AnalysisJob):
