@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -42,6 +43,7 @@ OLD_REDIS_MAJOR = 6
 CLOCK_TOLERANCE_S = 2.0
 ECHO_TIMEOUT_S = 5.0
 GIB = 1024**3
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to be warned of
 DECODERS = (("openjpeg", "JPEG 2000"), ("jpeg_ls", "JPEG-LS"), ("rle", "RLE"), ("gdcm", "JPEG baseline and lossless"))
 
 
@@ -110,6 +112,9 @@ def check_settings(settings: Settings) -> Iterator[Check]:
         yield warning("settings", "no alert channel: nobody is told of a suspected haemorrhage")
     if settings.alerts and not settings.users:
         yield warning("settings", "no users: nobody can acknowledge an alert")
+    if settings.alerts and urlsplit(settings.base_url).hostname in LOOPBACK_NAMES | ANY_ADDRESS:
+        text = f"links in alerts lead to {settings.base_url}, where nobody else can follow: set http.public_url"
+        yield warning("settings", text)
     unheard = silent_hour(settings)
     if unheard is not None:
         yield warning("settings", f"no alert channel is told at every hour; nobody is told on {unheard:%A at %H:%M}")
