@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import structlog
+
 from ichor.catalogue import outbox, releases
 from ichor.catalogue.engine import Catalogue
 from ichor.clock import utc_now
@@ -15,7 +17,11 @@ from ichor.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy.orm import Session
+
     from ichor.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def release_held(settings: Settings, name: str) -> int:
@@ -25,10 +31,32 @@ def release_held(settings: Settings, name: str) -> int:
     """
     _check_known(settings, name)
     with _opened(settings) as catalogue, catalogue.write() as session:
-        hours = {channel.name: channel.max_age_h for channel in settings.alerts}.get(name)
-        since = None if hours is None else utc_now() - timedelta(hours=hours)
         releases.note_release(session, name)
-        return outbox.release(session, name, scanned_since=since)
+        return _let_go(session, settings, name)
+
+
+def release_due(catalogue: Catalogue, settings: Settings) -> int:
+    """Let go what is held for those for whom nothing is held any more; give how much that was.
+
+    Commissioning has ended (`delivery.hold` is false), or a result was being recorded while its channel was released.
+    """
+    with catalogue.read() as session:
+        on_hold = releases.held_names(session, settings)
+        known = {entry.name for entry in (*settings.destinations, *settings.alerts)}
+        due = sorted(releases.names_with_held(session) & known - on_hold)
+    released = 0
+    for name in due:
+        with catalogue.write() as session:
+            released += _let_go(session, settings, name)
+        log.info("held_released", name=name)
+    return released
+
+
+def _let_go(session: Session, settings: Settings, name: str) -> int:
+    """Let go what is held for a name; alerts about scans that are too old by now are withdrawn."""
+    hours = {channel.name: channel.max_age_h for channel in settings.alerts}.get(name)
+    since = None if hours is None else utc_now() - timedelta(hours=hours)
+    return outbox.release(session, name, scanned_since=since)
 
 
 def hold_again(settings: Settings, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from ichor.catalogue.engine import database_now
-from ichor.catalogue.schema import ReleasedName
+from ichor.catalogue.schema import Alert, Delivery, ReleasedName, Result
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -36,3 +36,12 @@ def held_names(session: Session, settings: Settings) -> frozenset[str]:
         return frozenset()
     names = {entry.name for entry in (*settings.destinations, *settings.alerts)}
     return frozenset(names - set(session.scalars(select(ReleasedName.name))))
+
+
+def names_with_held(session: Session) -> frozenset[str]:
+    """Return the destinations and channels for which something is held that stands."""
+    names: set[str] = set()
+    for table, name in ((Delivery, Delivery.destination), (Alert, Alert.channel)):
+        query = select(name).join(Result, table.result_id == Result.id)
+        names.update(session.scalars(query.where(table.state == "held", Result.superseded_by_id.is_(None)).distinct()))
+    return frozenset(names)

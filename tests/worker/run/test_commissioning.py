@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from console.releasing import hold_again, release_held
-from ichor.catalogue import views
+from console.releasing import hold_again, release_due, release_held
+from ichor.catalogue import releases, views
+from ichor.sections import DeliverySettings
 from tests.painting import PaintedSeries, paint
 from tests.peers.webhook import WebhookServer
 from tests.worker.run.node import Node
@@ -62,3 +63,28 @@ def test_a_release_is_taken_back(
     assert release_held(node.settings, "pacs") == 0
     hold_again(node.settings, "pacs")
     assert states(node, analysed(node, bleed.paths)) == {"pacs": "held", "on-call": "held", "ward": "held"}
+
+
+def test_the_end_of_commissioning_lets_everything_go(
+    make_node: Callable[..., Node], webhook_server: WebhookServer, bleed: PaintedSeries
+) -> None:
+    """With `delivery.hold` false what was held before goes out, too; until then nothing does."""
+    node = on_hold(make_node, webhook_server)
+    study = analysed(node, bleed.paths)
+    assert release_due(node.catalogue, node.settings) == 0
+    ended = node.settings.model_copy(update={"delivery": DeliverySettings(hold=False)})
+    assert release_due(node.catalogue, ended) == 3
+    assert release_due(node.catalogue, ended) == 0
+    assert states(node, study) == {"pacs": "pending", "on-call": "pending", "ward": "pending"}
+
+
+def test_what_was_recorded_while_its_channel_was_released_is_not_forgotten(
+    make_node: Callable[..., Node], webhook_server: WebhookServer, bleed: PaintedSeries
+) -> None:
+    """Publishing and releasing may cross: the reconciler finds what was held a moment too late."""
+    node = on_hold(make_node, webhook_server)
+    study = analysed(node, bleed.paths)
+    with node.catalogue.write() as session:
+        releases.note_release(session, "on-call")
+    assert release_due(node.catalogue, node.settings) == 1
+    assert states(node, study) == {"pacs": "held", "on-call": "pending", "ward": "held"}
