@@ -12,7 +12,7 @@ RUN pip wheel --no-deps --wheel-dir /wheel .
 FROM python:3.11-slim
 # Nothing in a working directory may stand in for one of our packages.
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
-RUN apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/* \
+RUN apt-get update && apt-get install -y --no-install-recommends redis-server tzdata && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 10001 ichor \
  && install -d -o ichor -g ichor -m 0700 /var/lib/ichor /var/lib/ichor/models
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \

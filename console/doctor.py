@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,6 +21,7 @@ from console.embedded_redis import find_redis_server
 from console.redis_link import redis_information
 from console.web.guard import LOOPBACK_NAMES
 from ichor.catalogue.engine import Catalogue, database_now
+from ichor.catalogue.releases import held_names
 from ichor.clock import utc_now
 from ichor.errors import IchorError, PeerOffersNoQuery
 from ichor.peers import dicomweb
@@ -41,6 +43,7 @@ OLD_REDIS_MAJOR = 6
 CLOCK_TOLERANCE_S = 2.0
 ECHO_TIMEOUT_S = 5.0
 GIB = 1024**3
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to be warned of
 DECODERS = (("openjpeg", "JPEG 2000"), ("jpeg_ls", "JPEG-LS"), ("rle", "RLE"), ("gdcm", "JPEG baseline and lossless"))
 
 
@@ -80,9 +83,11 @@ def examine(settings: Settings, *, environ: Mapping[str, str]) -> tuple[Check, .
     """Run every check; one that finds something wrong never keeps the next from being run."""
     steps: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("settings", lambda: check_settings(settings)),
+        ("time zone", check_time_zone),
         ("disk", lambda: check_disk(settings)),
         ("redis", lambda: check_redis(settings)),
         ("catalogue", lambda: check_catalogue(settings)),
+        ("delivery", lambda: check_hold(settings)),
         ("model", lambda: check_model(settings, environ)),
         ("gpu", lambda: check_gpu(settings)),
         ("decoders", check_decoders),
@@ -107,6 +112,9 @@ def check_settings(settings: Settings) -> Iterator[Check]:
         yield warning("settings", "no alert channel: nobody is told of a suspected haemorrhage")
     if settings.alerts and not settings.users:
         yield warning("settings", "no users: nobody can acknowledge an alert")
+    if settings.alerts and urlsplit(settings.base_url).hostname in LOOPBACK_NAMES | ANY_ADDRESS:
+        text = f"links in alerts lead to {settings.base_url}, where nobody else can follow: set http.public_url"
+        yield warning("settings", text)
     unheard = silent_hour(settings)
     if unheard is not None:
         yield warning("settings", f"no alert channel is told at every hour; nobody is told on {unheard:%A at %H:%M}")
@@ -114,9 +122,15 @@ def check_settings(settings: Settings) -> Iterator[Check]:
     if plain and settings.http.host not in LOOPBACK_NAMES:
         yield warning("settings", "the web server speaks plain HTTP: passwords of users can be read")
     if settings.delivery.hold:
-        yield warning("settings", "delivery.hold is on: results are held until they are released")
+        yield warning("settings", "delivery.hold is on: results are held until `ichor release NAME`")
     if settings.http.host not in LOOPBACK_NAMES:
         yield warning("settings", f"the web server listens on {settings.http.host} and has no log-in")
+
+
+def check_time_zone() -> Iterator[Check]:
+    """Say in which zone times of scanners are read that name none; a wrong one makes new scans old, or lie ahead."""
+    local = utc_now().astimezone()
+    yield ok("time zone", f"{local:%Z %z}; it is {local:%H:%M} here. Scanners that name no zone must agree with it")
 
 
 def silent_hour(settings: Settings) -> datetime | None:
@@ -171,9 +185,31 @@ def check_redis(settings: Settings) -> Iterator[Check]:
     yield ok("redis", f"answers, version {information.get('redis_version', 'unknown')}")
 
 
+def check_hold(settings: Settings) -> Iterator[Check]:
+    """During commissioning, say what is held back for whom, and who was released."""
+    names = {entry.name for entry in (*settings.destinations, *settings.alerts)}
+    if not settings.delivery.hold or not names or not has_catalogue(settings):
+        return
+    catalogue = Catalogue.open(settings.resolved_catalogue_url)
+    try:
+        with catalogue.read() as session:
+            held = held_names(session, settings)
+    finally:
+        catalogue.close()
+    if names - held:
+        yield ok("delivery", f"released: {', '.join(sorted(names - held))}")
+    if held:
+        yield warning("delivery", f"held back: {', '.join(sorted(held))}")
+
+
+def has_catalogue(settings: Settings) -> bool:
+    """Whether there is one: the embedded one is made at the first start, and looking must not make it."""
+    return bool(settings.catalogue_url) or (settings.data_dir / "catalogue.sqlite").exists()
+
+
 def check_catalogue(settings: Settings) -> Iterator[Check]:
     """Open the catalogue where there is one, and compare its clock with this machine's."""
-    if not settings.catalogue_url and not (settings.data_dir / "catalogue.sqlite").exists():
+    if not has_catalogue(settings):
         yield ok("catalogue", "not made yet; the first start makes it")
         return
     catalogue = Catalogue.open(settings.resolved_catalogue_url)

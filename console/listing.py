@@ -35,6 +35,8 @@ class StudySummary:
     note: str
     conclusion: str | None
     total_haemorrhage_ml: float | None
+    other_suspected_ml: float | None
+    """The largest total of another scan of the study that is suspicious, whatever the latest one shows."""
     provisional: bool
     series: int
     instances: int
@@ -61,6 +63,7 @@ def summary_of(row: StudyRow, settings: Settings) -> StudySummary:
         note=words.note,
         conclusion=row.conclusion,
         total_haemorrhage_ml=row.total_haemorrhage_ml,
+        other_suspected_ml=row.other_suspected_ml,
         provisional=row.provisional,
         series=row.series_count,
         instances=row.instance_count,

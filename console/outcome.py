@@ -64,15 +64,26 @@ def words_of(row: StudyRow, outcome: Outcome) -> OutcomeWords:
     """Give the words for a worklist line."""
     volume = "" if row.total_haemorrhage_ml is None else f"{row.total_haemorrhage_ml:.1f} mL"
     if outcome is Outcome.IN_PROGRESS:
-        note = "no result yet" if row.result_id is None else ""
+        note = "no result yet"
         if row.provisional:
             note = f"early look: SUSPECTED {volume}; slices may still come"
+        elif row.result_id is not None:
+            note = f"result so far: {_so_far(row, volume)}"
+        if row.other_suspected_ml is not None:
+            note = f"{note}; another scan of this study: SUSPECTED {row.other_suspected_ml:.1f} mL"
         return OutcomeWords(badge=PROGRESS_WORDS[row.state], note=note)
     words = _words(outcome, volume)
     if row.other_suspected_ml is None:
         return words
     other = f"another scan of this study: SUSPECTED {row.other_suspected_ml:.1f} mL"
     return OutcomeWords(badge=words.badge, note=f"{words.note}; {other}")
+
+
+def _so_far(row: StudyRow, volume: str) -> str:
+    """Name the result that a newer one may replace: a suspicion must not vanish while the study is looked at again."""
+    if row.conclusion == "suspected":
+        return f"SUSPECTED {volume}"
+    return "no region marked" if row.conclusion == "none_marked" else "not analysed"
 
 
 def _words(outcome: Outcome, volume: str) -> OutcomeWords:

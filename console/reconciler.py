@@ -11,6 +11,7 @@ import structlog
 
 from console.counting import CountWatch
 from console.housekeeping import Housekeeping
+from console.releasing import release_due
 from ichor.catalogue.beats import beat
 from ichor.catalogue.engine import Catalogue
 from ichor.errors import TransientError
@@ -56,6 +57,7 @@ def _tick_until(stop: threading.Event, settings: Settings, catalogue: Catalogue,
             if now_s >= reconcile_due_s:
                 reconcile.tick(catalogue, settings, client)
                 watch.tick(catalogue, settings)
+                release_due(catalogue, settings)
                 reconcile_due_s = now_s + settings.jobs.reconcile_s
             if now_s >= tidy_due_s:
                 tidy(catalogue, settings)

@@ -261,8 +261,9 @@ def _text(value: bytes, encodings: list[str]) -> str:
 
 
 def _integer(value: bytes) -> int | None:
-    """Read an IS value (PS3.5 6.2), None where it is absent or no number."""
+    """Read an IS value, None where it is absent, no number, or none that the standard allows (and a column holds)."""
     try:
-        return int(value.split(b"\\")[0].strip(b"\0 "))
+        number = int(value.split(b"\\")[0].strip(b"\0 "))
     except ValueError:
         return None
+    return number if -(2**31) <= number < 2**31 else None  # PS3.5 Table 6.2-1, IS

@@ -27,6 +27,7 @@ from worker.pipeline import Candidate, Refusal, Run, examine, finish, holds_ct, 
 from worker.priors import priors_of
 from worker.publish import cover, publish
 from worker.reason import Reason
+from worker.registration import SEVERAL_NAMES
 from worker.result import AnalysisResult
 from worker.retraction import is_withdrawal, settings_for, withdraw
 from worker.staging import Staging
@@ -54,10 +55,6 @@ if TYPE_CHECKING:
 NO_CT = {"code": "no_ct", "text": "the study holds no CT image"}
 
 log = structlog.get_logger(__name__)
-
-SEVERAL_NAMES = Reason(
-    code="several_registrations", text="the images of the series name more than one patient, order or birth date"
-)
 
 
 class AnalysisJob:

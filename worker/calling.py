@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ichor.catalogue import outbox, results, views
+from ichor.catalogue import outbox, releases, results, views
+from ichor.catalogue.engine import database_now
+from ichor.catalogue.events import add_event
 from ichor.catalogue.records import NewAlert
+from ichor.catalogue.rows import study_by_uid
 from ichor.clock import utc_now
 from ichor.identity import derive_uid
 from worker.alert.body import Occasion, alert_body
-from worker.eligibility import calls_somebody, counted_ml, scan_time
+from worker.eligibility import calls_somebody, counted_ml, scan_time, why_silent
 from worker.result import AnalysisResult
 from worker.retraction import is_withdrawal
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 _WENT_OUT = frozenset({"pending", "sent", "acknowledged", "escalated"})
 _STANDS = frozenset({"held", "pending", "sent", "escalated"})
 _CALLED = _WENT_OUT | {"held"}
+NOT_DUE = "alert_not_due"
+"""The event that says why a suspicion calls nobody on a channel."""
 
 
 class Calling:
@@ -52,6 +57,7 @@ class Calling:
         self._accession_number = accession_number
         self._settings = settings
         self._now = utc_now()
+        self._on_hold = releases.held_names(session, settings)
 
     def alerts_for(
         self,
@@ -78,6 +84,7 @@ class Calling:
             elif event == "haemorrhage_suspected" and _newer(standing, acquired_at, self._called(channel)):
                 event = None
             if event is None:
+                self._note_silence(result, before, channel)
                 continue
             told = {alert.channel for alert in alerts}
             messages = self._messages(
@@ -129,6 +136,25 @@ class Calling:
             return "withdrawn"  # nothing stands behind it any more; the body gives the reason
         return "corrected" if counted_ml(result, channel) >= channel.min_volume_ml else "withdrawn"
 
+    def _note_silence(self, result: AnalysisResult, before: AlertRow | None, channel: AlertChannel) -> None:
+        """Write down why a suspicion calls nobody: the study's page must answer the question."""
+        if result.conclusion != "suspected" or (before is not None and before.event != "withdrawn"):
+            return
+        scan = scan_time(result.scanned_at, received_at=self._study_input.last_received_at)
+        why = why_silent(result, scan, channel, now=self._now, source=self._study_input.calling_ae)
+        if not self._study_input.routed:
+            why = "the study was fetched, not sent here"
+        study = study_by_uid(self._session, self._study_input.study_instance_uid)
+        add_event(
+            self._session,
+            at=database_now(self._session),
+            study_id=study.id,
+            subject="alert",
+            subject_key=channel.name,
+            name=NOT_DUE,
+            detail={"channel": channel.name, "text": why or "a later scan of the study has called already"},
+        )
+
     def _messages(
         self,
         result: AnalysisResult,
@@ -162,7 +188,7 @@ class Calling:
                 event=event,
                 body=alert_body(result, occasion, told),
                 provisional=provisional,
-                held=self._settings.delivery.hold,
+                held=channel.name in self._on_hold,
             )
             for told in (channel, *self._told_later(before, event))
         ]

@@ -16,8 +16,8 @@ def looks_closed(candidate: Candidate) -> bool:
         return False
     if any(warning.code in LEFT_OPEN for warning in candidate.warnings):
         return False
-    numbers = {header.get("InstanceNumber") for header in candidate.series.headers}
-    if None in numbers:
-        return True  # Type 2 (PS3.3 C.7.6.1): the geometry has to do
-    counted = sorted(int(number) for number in numbers)
+    try:
+        counted = sorted({int(str(header.get("InstanceNumber"))) for header in candidate.series.headers})
+    except ValueError:
+        return True  # Type 2 (PS3.3 C.7.6.1), and not always a number: the geometry has to do
     return counted[-1] - counted[0] + 1 == len(counted)

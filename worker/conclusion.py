@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.result import AnalysisResult
     from worker.series import Series, Study
 
-WRITER_VERSION = "3"
+WRITER_VERSION = "4"
 """Part of every result's identity: raise it with any change to what the objects hold."""
 MEMBERS_NOT_VALIDATED = "members_not_validated"
 
@@ -125,11 +125,10 @@ def conclude_refusal(refusal: Refusal, run: Run, *, failed: bool) -> AnalysisRes
 
 
 def _source(series: Series, *, slices: int) -> ResultSource:
-    number = series.header.get("SeriesNumber")
     return ResultSource(
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
-        series_number=None if number is None else int(number),
+        series_number=series.number,
         source_instances=len(series.headers),
         slices=slices,
     )

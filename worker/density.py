@@ -65,7 +65,7 @@ def parts_of_finding(
 
 
 def density_warnings(label: str, parts: tuple[FindingPart, ...]) -> tuple[Reason, ...]:
-    """Warn of the parts that are denser than clotted blood, and say where they lie."""
+    """Warn of the parts in which much is denser than clotted blood; say how much of them, and where they lie."""
     dense = [part for part in parts if _is_dense(part)]
     if not dense:
         return ()
@@ -78,8 +78,11 @@ def density_warnings(label: str, parts: tuple[FindingPart, ...]) -> tuple[Reason
         if near
     ]
     where = f", {' and '.join(places)}," if places else ""
-    dense_ml = sum(part.volume_ml for part in dense)
-    text = f"{label}: {dense_ml:.1f} mL{where} are denser than blood; calcification, contrast or metal possible"
+    marked_ml = sum(part.volume_ml for part in dense)
+    dense_ml = sum(part.volume_ml * part.share_above_100_hu for part in dense)
+    amount = "less than 0.1 mL" if marked_ml < 0.05 else f"{marked_ml:.1f} mL"
+    share = f"{100 * dense_ml / marked_ml:.0f} % of {amount}{where}"
+    text = f"{label}: {share} measure above {DENSE_HU} HU; calcification, contrast or metal possible"
     return (Reason(code="dense_finding", text=text),)
 
 

@@ -50,14 +50,30 @@ def calls_somebody(
     result: AnalysisResult, scan: ScanTime, channel: AlertChannel, *, now: datetime, source: str = ""
 ) -> bool:
     """Whether this result is an alert on this channel; `source` is the AE title that sent the images."""
+    return why_silent(result, scan, channel, now=now, source=source) is None
+
+
+def why_silent(
+    result: AnalysisResult, scan: ScanTime, channel: AlertChannel, *, now: datetime, source: str = ""
+) -> str | None:
+    """Say why this result is no alert on this channel; None where it is one."""
     if result.conclusion != "suspected" or result.total_haemorrhage_ml is None:
-        return False
-    if any(warning.code == MEMBERS_NOT_VALIDATED for warning in result.warnings):
-        return False
-    recent = now - scan.at <= timedelta(hours=channel.max_age_h)
-    sent_by = not channel.sources or source.strip() in channel.sources
-    enough = counted_ml(result, channel) >= channel.min_volume_ml
-    return recent and sent_by and enough and _has_grown(result, channel) and is_on_duty(channel, now)
+        return "nothing was marked"
+    age, most = now - scan.at, timedelta(hours=channel.max_age_h)
+    unvalidated = any(warning.code == MEMBERS_NOT_VALIDATED for warning in result.warnings)
+    of_labels = f" of {', '.join(channel.labels)}" if channel.labels else ""
+    hindrances = (
+        (unvalidated, "the members that ran are a subset that is not validated"),
+        (age > most, f"the scan was {age / timedelta(hours=1):.1f} h old, more than {channel.max_age_h:g} h"),
+        (
+            bool(channel.sources) and source.strip() not in channel.sources,
+            "the sender is not among the channel's sources",
+        ),
+        (counted_ml(result, channel) < channel.min_volume_ml, f"less than {channel.min_volume_ml:g} mL{of_labels}"),
+        (not _has_grown(result, channel), "no growth against an earlier scan, as the channel wants it"),
+        (not is_on_duty(channel, now), "the channel is off duty at this hour"),
+    )
+    return next((text for hinders, text in hindrances if hinders), None)
 
 
 def counted_ml(result: AnalysisResult, channel: AlertChannel) -> float:

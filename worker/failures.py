@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ichor.catalogue import jobs, views
-from ichor.errors import IchorError
+from ichor.errors import CatalogueUnreachable
+from ichor.log import hashed_uid
 from worker import last_words
+from worker.disposition import error_code, error_text
 from worker.reason import Reason
 
 if TYPE_CHECKING:
@@ -31,12 +33,13 @@ def tell_of_failures(catalogue: Catalogue, analysis: AnalysisJob, data_dir: Path
         failures = [views.study_detail(session, uid) for uid in jobs.failed_without_result(session)]
     told = 0
     for study in failures:
+        uid = study.study.study_instance_uid
         try:
-            analysis.publish_failure(
-                study.study.study_instance_uid, why(study), traceback=traceback_of(study, data_dir)
-            )
-        except IchorError as error:
-            log.warning("failure_not_told", error=error.code)
+            analysis.publish_failure(uid, why(study), traceback=traceback_of(study, data_dir))
+        except CatalogueUnreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - what is wrong with one study must not silence the others
+            log.error("failure_not_told", study=hashed_uid(uid), error=error_code(error), text=error_text(error))  # noqa: TRY400
         else:
             told += 1
     return told

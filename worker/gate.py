@@ -20,6 +20,7 @@ from worker.acquisitions import UNTIMED, number_acquisitions, span_of
 from worker.content import Content, judge_content
 from worker.gate_rules import GateRules, RulesInvalid, load_rules
 from worker.reason import Reason
+from worker.registration import SEVERAL_NAMES, registration_of
 from worker.stack import Stack, stack_slices
 
 if TYPE_CHECKING:
@@ -72,13 +73,14 @@ def _judge(series: Series, rules: GateRules) -> Verdict:
     for limit in rules.limits:
         if any(not limit.min <= number <= limit.max for number in values.numbers(limit.tag)):
             (warnings if limit.warn else reasons).append(Reason(code=limit.code, text=limit.text))
+    if len({registration_of(header) for header in series.headers}) > 1:
+        reasons.insert(0, SEVERAL_NAMES)
     _judge_age(series.header, rules, reasons, warnings)
     stack = _judge_geometry(series, rules, reasons, warnings)
     reasons, warnings = _once(reasons), _once(warnings)
-    number = _integer(series.header.get("SeriesNumber"))
     return Verdict(
         series_instance_uid=series.series_instance_uid,
-        series_number=number,
+        series_number=series.number,
         description=str(series.header.get("SeriesDescription") or ""),
         instances=len(series.headers),
         accepted=not reasons,
@@ -217,13 +219,6 @@ def _date(value: Any) -> date | None:
     try:
         return datetime.strptime(str(value or "").strip()[:8], "%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
-        return None
-
-
-def _integer(value: Any) -> int | None:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
         return None
 
 

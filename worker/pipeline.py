@@ -30,9 +30,10 @@ from worker.measure import measure
 from worker.members import Members
 from worker.output.context import WriteContext
 from worker.output.write import RESULT_NAME, write_all
+from worker.reason import Reason
 from worker.result import AnalysisResult
 from worker.second_look import choose, is_partial, left_aside, look_at, other_parts
-from worker.series import read_studies
+from worker.series import DAMAGED, read_studies
 from worker.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def examine(
     with watch.lap("gate"):
         verdicts = judge(study, rules)
     acquisitions = acquisitions_of(study, verdicts)
+    left_out = left_out_of(study)
     timed = [acquisition for acquisition in acquisitions if acquisition.span is not None]
     untimed = [acquisition for acquisition in acquisitions if acquisition.span is None]
     refused: list[Look] = []
@@ -107,6 +109,7 @@ def examine(
                 acquisitions=acquisitions,
                 verdicts=verdicts,
                 rules=rules,
+                left_out=left_out,
             )
             yield from found.with_other_parts(chosen, lap)
         elif speaks_again(acquisition):
@@ -131,6 +134,8 @@ class _Found:
     acquisitions: tuple[Acquisition, ...]
     verdicts: tuple[Verdict, ...]
     rules: GateRules
+    left_out: tuple[Reason, ...]
+    """What is said of the study's damaged files."""
 
     def with_other_parts(self, chosen: Look, lap: Stopwatch) -> Iterator[Candidate]:
         """Yield the series that was chosen and, where it shows part of a head, the best that shows another part."""
@@ -155,11 +160,20 @@ class _Found:
             volume=chosen.volume,
             content=chosen.content,
             verdicts=self.verdicts,
-            warnings=(*chosen.warnings, *left_aside(chosen, others)),
+            warnings=(*chosen.warnings, *self.left_out, *left_aside(chosen, others)),
             timing_s=lap.laps_s,
             # A part of the head stands for its own time alone, so that results of the other parts stand beside it.
             acquisition=replace(self.acquisition, span=span_of(chosen.series)) if part else self.acquisition,
         )
+
+
+def left_out_of(study: Study) -> tuple[Reason, ...]:
+    """Say that files could not be read: what they show is in no result."""
+    count = sum(file.code in DAMAGED for file in study.unreadable)
+    if not count:
+        return ()
+    text = f"{count} file{'' if count == 1 else 's'} of the study cannot be read, being cut or damaged; left out"
+    return (Reason(code="files_left_out", text=text),)
 
 
 def _refusal(

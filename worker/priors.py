@@ -38,6 +38,7 @@ def priors_of(session: Session, header: Dataset, span: Span | None) -> tuple[Ana
         and not row.provisional
         and row.acquired_at is not None
         and row.acquired_at < span.begin
+        and _names(session, row) == _named(header)  # a study may hold images of two patients
     ]
     patient = patient_of(header)
     if patient is not None:
@@ -54,18 +55,32 @@ def priors_of(session: Session, header: Dataset, span: Span | None) -> tuple[Ana
 
 def patient_of(header: Dataset) -> tuple[str, ...] | None:
     """Give what tells a patient from all others; None where ID or name are missing."""
-    values = {keyword: str(header.get(keyword) or "").strip().rstrip("^").casefold() for keyword in EQUAL}
+    values = dict(zip(EQUAL, _named(header), strict=True))
     return tuple(values.values()) if all(values[keyword] for keyword in NEEDED) else None
 
 
+def _named(header: Dataset) -> tuple[str, ...]:
+    return tuple(str(header.get(keyword) or "").strip().rstrip("^").casefold() for keyword in EQUAL)
+
+
 def _is_of(session: Session, row: ResultRow, patient: tuple[str, ...]) -> bool:
-    instances = inputs.settled_instances(session, row.study_instance_uid)
+    return _names(session, row) == patient
+
+
+def _names(session: Session, row: ResultRow) -> tuple[str, ...] | None:
+    """Give whom an image of the series that a result speaks of names; None where it is gone."""
+    analysed = AnalysisResult.from_json(row.summary_json).series_instance_uid
+    instances = [
+        instance
+        for instance in inputs.settled_instances(session, row.study_instance_uid)
+        if instance.series_instance_uid == analysed
+    ]
     if not instances:
-        return False
+        return None
     try:
         header = pydicom.dcmread(
             instances[0].path, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", *EQUAL]
         )
     except FileNotFoundError:  # retention removed it
-        return False
-    return patient_of(header) == patient
+        return None
+    return _named(header)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ichor.catalogue import results, views
+from ichor.catalogue import releases, results, views
 from ichor.catalogue.records import NewDelivery, NewObject, NewResult
 from worker.calling import Calling
 from worker.output.naming import object_name
@@ -167,7 +167,7 @@ def _deliveries(
         for delivery in views.study_detail(session, analysis.study_instance_uid).deliveries
         if delivery.result_id in replaced_ids and delivery.state != "held"
     }
-    deliveries = []
+    deliveries, on_hold = [], releases.held_names(session, settings)
     for destination in settings.destinations:
         variant = profile_of(destination).variant
         uids = frozenset(analysis.identity.uid(object_name(kind, variant)) for kind in destination.send)
@@ -179,7 +179,10 @@ def _deliveries(
         if kinds:
             deliveries.append(
                 NewDelivery(
-                    destination=destination.name, kinds=kinds, sop_instance_uids=uids, held=settings.delivery.hold
+                    destination=destination.name,
+                    kinds=kinds,
+                    sop_instance_uids=uids,
+                    held=destination.name in on_hold,
                 )
             )
     return tuple(deliveries)

@@ -13,6 +13,7 @@ from ichor.errors import NotAnalysable
 from worker.acquisitions import span_of
 from worker.content import judge_content
 from worker.reason import Reason
+from worker.registration import OTHER_NAME, registration_of
 from worker.volume import read_volume
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def is_partial(look: Look) -> bool:
 
 
 def left_aside(chosen: Look, others: Sequence[tuple[Series, Verdict]]) -> tuple[Reason, ...]:
-    """Say which other fit series show another time or another part of the head than the one chosen."""
+    """Say which other fit series show another time, another part of the head or another patient than the one chosen."""
     warnings = []
     mine = span_of(chosen.series)
     for series, verdict in others:
@@ -119,6 +120,9 @@ def left_aside(chosen: Look, others: Sequence[tuple[Series, Verdict]]) -> tuple[
         elif is_partial(chosen) and _elsewhere(chosen.series, series):
             text = "another series holds a further part of the head, which this result does not speak of"
             warnings.append(Reason(code="other_part", text=text))
+    name = registration_of(chosen.series.header)
+    if any(verdict.accepted and registration_of(series.header) != name for series, verdict in others):
+        warnings.append(OTHER_NAME)
     return tuple({warning.text: warning for warning in warnings}.values())
 
 

@@ -39,6 +39,8 @@ _DAMAGE = (
     BytesLengthException,
 )
 """What pydicom raises on data sets that are cut or scrambled."""
+DAMAGED = frozenset({"truncated", "damaged", "missing"})
+"""Codes of files that may have held a slice; the others hold none, or one that is there already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,14 @@ class Series:
     slices: tuple[Slice, ...]
     """Empty where the objects carry no slice geometry (some localizers, captures)."""
     paths: tuple[Path, ...]
+
+    @property
+    def number(self) -> int | None:
+        """The SeriesNumber; None where the header names none, or what stands there is no number."""
+        try:
+            return int(str(self.header.get("SeriesNumber")))
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ C.7.6.16 functional groups). A frame without a usable plane gives no slice; the 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
+_TIMED = re.compile(r"\d{10}")  # PS3.5 6.2, DT: YYYYMMDDHH at least
 PointMm = tuple[float, float, float]
 Cosine = tuple[float, float, float]
 
@@ -64,13 +66,15 @@ def slices_of(path: Path, header: Dataset) -> tuple[Slice, ...]:
 
 
 def acquired_at(header: Dataset, *extra: Dataset) -> datetime | None:
-    """Give the time of acquisition in UTC; a time without TimezoneOffsetFromUTC counts as this host's local time."""
-    stamp = _first((*extra, header), ("FrameAcquisitionDateTime", "AcquisitionDateTime"))
-    if stamp is None and header.get("AcquisitionDate") and header.get("AcquisitionTime"):
-        stamp = f"{header.AcquisitionDate}{header.AcquisitionTime}"
-    if stamp is None:
+    """Give the time of acquisition in UTC; a time without TimezoneOffsetFromUTC counts as this host's local time.
+
+    A date without the hour is no time: read as midnight, it would make a scan of this evening an old one.
+    """
+    text = str(_first((*extra, header), ("FrameAcquisitionDateTime", "AcquisitionDateTime")) or "").strip()
+    if not _TIMED.match(text) and header.get("AcquisitionDate") and header.get("AcquisitionTime"):
+        text = f"{header.AcquisitionDate}{header.AcquisitionTime}".strip()
+    if not _TIMED.match(text):
         return None
-    text = str(stamp).strip()
     offset = str(header.get("TimezoneOffsetFromUTC") or "").strip()
     if offset and not any(sign in text for sign in "+-"):
         text += offset

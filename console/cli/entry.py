@@ -74,7 +74,12 @@ COMMANDS = (
     CommandEntry(
         name="doctor", module="doctor", panel=CARE, summary="Check settings, disk, services, model and destinations."
     ),
-    CommandEntry(name="password", module="password", panel=CARE, summary="Make an entry of [[users]] for a password."),
+    CommandEntry(
+        name="password",
+        module="password",
+        panel=CARE,
+        summary="Make an entry of the table `users` of the settings, with the hash of a password.",
+    ),
     CommandEntry(name="benchmark", module="benchmark", panel=CARE, summary="Measure this machine against peers."),
     CommandEntry(name="demo", module="demo", panel=CARE, summary="Show the main job end to end on this machine."),
 )

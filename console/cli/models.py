@@ -9,6 +9,7 @@ import typer
 from console.cli.display import out, print_json, print_table, progress_bar
 from console.cli.options import ConfigOption, JsonOption, load
 from models.registry import Registry, default_registry
+from models.spec import ModelSpec
 
 app = typer.Typer(help="List, show, fetch, add and remove models.", no_args_is_help=True)
 
@@ -39,6 +40,25 @@ def list_models(*, as_json: JsonOption = False, config: ConfigOption = None) -> 
     print_table("", ("Name", "Version", "#Members", "Weights here", "Licence", "What it is"), rows)
 
 
+def described(spec: ModelSpec, *, available: bool) -> dict[str, object]:
+    """Give what a spec says as plain values."""
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "title": spec.title,
+        "intended_use": spec.intended_use,
+        "licence": spec.licence,
+        "research_only": spec.research_only,
+        "digest": spec.digest,
+        "available": available,
+        "spacing_zyx_mm": list(spec.spacing_zyx_mm),
+        "labels": [
+            {"name": label.name, "title": label.title, "haemorrhage": label.haemorrhage} for label in spec.labels
+        ],
+        "files": [{"name": file.name, "sha256": file.sha256, "size_bytes": file.size_bytes} for file in spec.files],
+    }
+
+
 @app.command()
 def show(name: NameArgument, *, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show what a model marks, needs and may be used for."""
@@ -46,26 +66,7 @@ def show(name: NameArgument, *, as_json: JsonOption = False, config: ConfigOptio
     spec = registry.spec(name)
     here = registry.available(name)
     if as_json:
-        print_json(
-            {
-                "name": spec.name,
-                "version": spec.version,
-                "title": spec.title,
-                "intended_use": spec.intended_use,
-                "licence": spec.licence,
-                "research_only": spec.research_only,
-                "digest": spec.digest,
-                "available": here,
-                "spacing_zyx_mm": list(spec.spacing_zyx_mm),
-                "labels": [
-                    {"name": label.name, "title": label.title, "haemorrhage": label.haemorrhage}
-                    for label in spec.labels
-                ],
-                "files": [
-                    {"name": file.name, "sha256": file.sha256, "size_bytes": file.size_bytes} for file in spec.files
-                ],
-            }
-        )
+        print_json(described(spec, available=here))
         return
     place = str(registry.locate(name)) if here else f"not on this machine; `ichor models pull {name}`"
     for line in (
@@ -87,13 +88,18 @@ def pull(
         Path | None,
         typer.Option("--from", metavar="DIR", help="Copy from this folder instead of downloading."),
     ] = None,
+    *,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Fetch a model's weights and check their SHA-256."""
     registry = registry_of(config)
     with progress_bar(f"Fetching {name}") as on_progress:
         place = registry.pull(name, source=source, on_progress=on_progress)
-    typer.echo(f"{name} is in {place}.")
+    if as_json:
+        print_json({"name": name, "folder": place, "digest": registry.spec(name).digest})
+    else:
+        typer.echo(f"{name} is in {place}.")
 
 
 @app.command()
@@ -107,6 +113,7 @@ def add(
     drop_expressions: Annotated[
         bool, typer.Option("--drop-expressions", help="Leave out a bundle's expressions where they are not needed.")
     ] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Add a model of your own: nothing in it is run before you allow it."""
@@ -116,16 +123,22 @@ def add(
 
     consent = Consent(code=trust_code, drop_expressions=drop_expressions)
     spec = add_model(registry, path, name=name, consent=consent)
+    if as_json:
+        print_json(described(spec, available=registry.available(spec.name)))
+        return
     labels = ", ".join(f"{label.name}{'' if label.haemorrhage else ' (not haemorrhage)'}" for label in spec.labels)
     typer.echo(f"{spec.name} is added: {spec.source}; marks {labels}. Digest {spec.digest}.")
 
 
 @app.command()
-def remove(name: NameArgument, config: ConfigOption = None) -> None:
+def remove(name: NameArgument, *, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Remove a model that was added."""
     registry = registry_of(config)
     # Delayed for the same reason.
     from models.adding.install import remove_model
 
     remove_model(registry, name)
-    typer.echo(f"{name} is removed.")
+    if as_json:
+        print_json({"name": name, "removed": True})
+    else:
+        typer.echo(f"{name} is removed.")

@@ -21,7 +21,7 @@ def command(
     ],
     config: ConfigOption = None,
 ) -> None:
-    """Make an entry of [[users]] for a password."""
+    """Make an entry of the table `users` of the settings, with the hash of a password."""
     if name in {user.name for user in load(config).users}:
         typer.echo(f"The settings have an entry for {name}; put this one in its place.", err=True)
     if sys.stdin.isatty():

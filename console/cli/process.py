@@ -11,12 +11,16 @@ import typer
 from console.cli.display import out, print_table, progress_bar
 from console.cli.options import ConfigOption, JsonOption, MembersOption, ModelOption, check_paths, load
 from console.cli.outcome import ExitCode
+from console.outcome import alert_threshold_ml
 from ichor.clock import utc_now
+from ichor.errors import ModelError, PermanentError, SettingsError
 from ichor.identity import ResultIdentity
 from models.registry import default_registry
 from worker.gate import load_rules
 from worker.output.words import headline
-from worker.pipeline import Analysis, Recipe, Run, examine, finish, read_one_study
+from worker.pipeline import Analysis, Candidate, Recipe, Refusal, Run, examine, finish, read_one_study, refuse
+from worker.reason import Reason
+from worker.registration import registration_of
 from worker.series import Study
 
 FURTHER = "acquisition-"
@@ -55,9 +59,10 @@ def command(
                 threads=analysis_settings.threads,
             ),
             rules=load_rules(None),
+            alert_min_volume_ml=alert_threshold_ml(settings),
         )
+        remove_stale(out_dir)  # first: whatever is wrong with these files, nobody is to take old results for theirs
         study = read_one_study(paths)
-        remove_stale(out_dir)
         analyses = analyse_each(study, recipe, out_dir, on_progress)
     *earlier, main = analyses
     main = in_place(main, out_dir)
@@ -76,12 +81,28 @@ def analyse_each(
 ) -> tuple[Analysis, ...]:
     """Analyse every acquisition into a folder of its own, the latest last: each is compared with those before it."""
     analyses: list[Analysis] = []
+    names: list[tuple[str, ...]] = []
     for found in examine(study, recipe.rules, oldest_first=True):
         number = 0 if found.acquisition is None else found.acquisition.number
-        priors = tuple(one.result for one in reversed(analyses))
-        run = Run(out=_into(out_dir / f"{FURTHER}{number}"), now=utc_now(), on_progress=on_progress, priors=priors)
-        analyses.append(finish(study, found, recipe, run))
+        name = registration_of(found.series.header)
+        before = [one.result for one, its in zip(analyses, names, strict=True) if its[:-1] == name[:-1]]
+        out = _into(out_dir / f"{FURTHER}{number}")
+        run = Run(out=out, now=utc_now(), on_progress=on_progress, priors=tuple(reversed(before)))
+        analyses.append(analyse(study, found, recipe, run))
+        names.append(name)
     return tuple(analyses)
+
+
+def analyse(study: Study, found: Candidate | Refusal, recipe: Recipe, run: Run) -> Analysis:
+    """Analyse one acquisition; where that fails for good, write a result that says so."""
+    try:
+        return finish(study, found, recipe, run)
+    except (ModelError, SettingsError):
+        raise  # nothing is wrong with the study
+    except PermanentError as error:
+        reason = Reason(code=error.code, text=str(error))
+        refusal = Refusal(series=found.series, verdicts=found.verdicts, reasons=(reason,), timing_s={})
+        return refuse(study, refusal, run, failed=True)
 
 
 def _into(folder: Path) -> Callable[[ResultIdentity], Path]:

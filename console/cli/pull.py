@@ -23,7 +23,9 @@ SECONDS = {"m": 60, "h": 3600, "d": 86400}
 
 
 def command(
-    source: Annotated[str, typer.Option("--from", metavar="NAME", help="Which of `[[sources]]` to fetch from.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="Which of the `sources` of the settings to fetch from.")
+    ],
     study: Annotated[str | None, typer.Option(metavar="UID", help="Study Instance UID of the study to fetch.")] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Fetch the studies that began since: 30m, 2h, 1d.")

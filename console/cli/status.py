@@ -30,7 +30,7 @@ def command(
         return
     rows = [
         (
-            study.badge,
+            f"{study.badge}\n{study.note}".strip(),
             study.last_received_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
             study.accession_number,
             study.description,

@@ -43,7 +43,7 @@ def create_app(settings: Settings, catalogue: Catalogue, receiver: Receiver) -> 
     for kind in log_in.STATUS_CODES:
         app.add_exception_handler(kind, log_in.refuse)
     app.middleware("http")(set_security_headers)
-    app.add_middleware(RequestGuard, bound_host=settings.http.host)
+    app.add_middleware(RequestGuard, bound_host=settings.http.host, public_url=settings.http.public_url)
     return app
 
 

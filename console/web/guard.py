@@ -20,11 +20,17 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class RequestGuard:
-    """ASGI middleware that refuses foreign Host names on loopback and changes asked for by foreign origins."""
+    """ASGI middleware that refuses foreign Host names on loopback and changes asked for by foreign origins.
 
-    def __init__(self, app: ASGIApp, *, bound_host: str) -> None:
+    The address of `http.public_url` is no foreign one: a proxy in front may pass it on, or put its own in its place.
+    """
+
+    def __init__(self, app: ASGIApp, *, bound_host: str, public_url: str = "") -> None:
         self.app = app
-        self.names = LOOPBACK_NAMES if bound_host in LOOPBACK_NAMES else None
+        public = urlsplit(public_url)
+        known = LOOPBACK_NAMES if public.hostname is None else LOOPBACK_NAMES | {public.hostname}
+        self.names = known if bound_host in LOOPBACK_NAMES else None
+        self.public = (public.scheme, public.netloc) if public.netloc else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 400 or 403."""
@@ -35,9 +41,14 @@ class RequestGuard:
                 await JSONResponse({"detail": "Unknown host name."}, status_code=400)(scope, receive, send)
                 return
             origin = headers.get("origin")
-            if scope["method"] not in READING and origin is not None and urlsplit(origin).netloc != host:
+            if scope["method"] not in READING and origin is not None and not self._is_own(origin, host):
                 await JSONResponse({"detail": "Refused: asked for by another site."}, status_code=403)(
                     scope, receive, send
                 )
                 return
         await self.app(scope, receive, send)
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Whether a page of this very server asks."""
+        parts = urlsplit(origin)
+        return parts.netloc == host or (parts.scheme, parts.netloc) == self.public

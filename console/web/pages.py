@@ -15,12 +15,13 @@ from console.listing import current_result, further_results, report_of, summary_
 from console.outcome import Outcome
 from console.users import Users
 from console.web.state import CatalogueOf, SettingsOf, UsersOf
-from console.web.wording import headline_of, when, words_of_event
+from console.web.wording import headline_of, when, words_of_event, zone_of
 from ichor import __version__
-from ichor.catalogue import views
+from ichor.catalogue import releases, views
 from ichor.catalogue.records import StudyDetail
 from ichor.errors import RowNotFound
 from ichor.settings import Settings
+from worker.calling import NOT_DUE
 
 NextCall = Callable[[Request], Awaitable[Response]]
 
@@ -33,6 +34,7 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 templates.env.filters["when"] = when
 templates.env.filters["words"] = words_of_event
+templates.env.globals["zone"] = lambda: zone_of(datetime.now(tz=UTC))
 templates.env.globals["version"] = __version__
 
 
@@ -43,6 +45,7 @@ def worklist(
     """Show the studies, latest arrivals first."""
     with catalogue.read() as session:
         rows = views.list_studies(session, limit=PAGE_LENGTH + 1, offset=(page - 1) * PAGE_LENGTH)
+        on_hold = sorted(releases.held_names(session, settings))
     context = {
         "studies": [summary_of(row, settings) for row in rows[:PAGE_LENGTH]],
         "page": page,
@@ -51,7 +54,7 @@ def worklist(
         "now": datetime.now(tz=UTC),
         "node": f"{settings.dicom.ae_title} at {settings.dicom.host}:{settings.dicom.port}",
         "model": settings.analysis.model,
-        "held": settings.delivery.hold,
+        "held": on_hold,
     }
     return templates.TemplateResponse(request, "worklist.html", context)
 
@@ -160,9 +163,15 @@ def study_context(detail: StudyDetail, settings: Settings) -> dict[str, Any]:
             for one in further_results(detail)
         ],
         "has_overlay": overlay_path(result.directory if result is not None else None) is not None,
+        "silent": silences_of(report["timeline"]),
         "held": any(entry["state"] == "held" for entry in (*report["deliveries"], *report["alerts"])),
         "refresh_s": REFRESH_S if moving else None,
     }
+
+
+def silences_of(timeline: list[dict[str, Any]]) -> dict[str, str]:
+    """Give why the latest suspicion was no alert, for each channel of which that was written down."""
+    return {event["detail"]["channel"]: event["detail"]["text"] for event in timeline if event["name"] == NOT_DUE}
 
 
 def overlay_path(directory: Path | None) -> Path | None:

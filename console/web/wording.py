@@ -21,6 +21,12 @@ def when(value: datetime | str | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def zone_of(moment: datetime) -> str:
+    """Name the node's time zone at a moment, as an offset: `UTC+01:00`."""
+    offset = moment.astimezone().strftime("%z")
+    return f"UTC{offset[:3]}:{offset[3:5]}"
+
+
 def words_of_event(name: str) -> str:
     """Turn `series_settled` into `series settled`."""
     return name.replace("_", " ")

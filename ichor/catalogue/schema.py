@@ -365,6 +365,15 @@ class Notice(Base):
     updated_at: Mapped[datetime]
 
 
+class ReleasedName(Base):
+    """A destination or channel for which nothing is held back any more."""
+
+    __tablename__ = "released_name"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    released_at: Mapped[datetime]
+
+
 class Event(Base):
     """One transition, kept for ever."""
 

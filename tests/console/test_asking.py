@@ -163,3 +163,22 @@ def test_other_sites_cannot_press_buttons(web: httpx.Client) -> None:
     assert what_is_known(web) == before
     assert web.get("/api/studies", headers={"Host": "elsewhere.example"}).status_code == 400
     assert web.post(path, json=NIGHT, headers={"Origin": str(web.base_url).rstrip("/")}).status_code == 200
+
+
+def test_a_proxy_in_front_is_no_other_site(settings: Settings, tmp_path: Path) -> None:
+    """Behind the address of `http.public_url` people acknowledge, whether the proxy passes the Host name on or not."""
+    known = {"public_url": "https://ichor.hospital.example"}
+    behind = settings.model_copy(update={"http": settings.http.model_copy(update=known)})
+    behind.data_dir.mkdir()
+    catalogue = Catalogue.open(behind.resolved_catalogue_url)
+    fill(catalogue, tmp_path / "files")
+    path = f"/api/alerts/{alert_uid('suspected')}/acknowledge"
+    with running_web(behind, catalogue) as address, httpx.Client(base_url=address, trust_env=False) as client:
+        for host in ("ichor.hospital.example", client.base_url.netloc.decode()):
+            own = {"Host": host, "Origin": "https://ichor.hospital.example"}
+            assert client.get("/", headers={"Host": host}).status_code == 200
+            assert client.post(path, data=NIGHT, headers=own).status_code == 303
+            for origin in ("https://elsewhere.example", "http://ichor.hospital.example:81", "null"):
+                assert client.post(path, data=NIGHT, headers=own | {"Origin": origin}).status_code == 403
+        assert client.get("/", headers={"Host": "elsewhere.example"}).status_code == 400
+    catalogue.close()

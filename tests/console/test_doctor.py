@@ -66,6 +66,7 @@ def test_silent_hours_and_missing_users_are_named(tmp_path: Path) -> None:
         return " ".join(check.text for check in check_settings(settings) if check.level is Level.WARNING)
 
     assert "nobody can acknowledge" in said({})
+    assert "set http.public_url" in said({})
     day, night = {"hours": "08:00-18:00"}, {"hours": "18:00-08:00"}
     assert "nobody is told on Monday at 00:00" in said(day)
     weeknights, saturday = night | {"weekdays": ["mon", "tue", "wed", "thu", "fri"]}, {"weekdays": ["sat"]}

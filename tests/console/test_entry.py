@@ -78,6 +78,31 @@ def test_every_command_takes_config() -> None:
             assert entry.name == "demo" or "config" in inspect.signature(callback).parameters
 
 
+NO_RESULTS = {"serve", "listen", "web", "work", "reconcile", "password", "demo"}
+"""What runs until it is told to stop, what prints an entry of the settings, and the demo, which is for people."""
+
+
+def test_every_command_that_prints_results_takes_json() -> None:
+    """`--json` stands on each command whose answer a script may want."""
+    for entry in COMMANDS:
+        if entry.name in NO_RESULTS:
+            continue
+        module = importlib.import_module(f"console.cli.{entry.module}")
+        app = getattr(module, "app", None)
+        callbacks = [module.command] if app is None else [command.callback for command in app.registered_commands]
+        for callback in callbacks:
+            assert "as_json" in inspect.signature(callback).parameters, callback
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_help_shows_what_was_written(entry: object, capsys: pytest.CaptureFixture[str]) -> None:
+    """No word of a summary is taken for markup and left out."""
+    name, summary = entry.name, entry.summary  # type: ignore[attr-defined]
+    assert run([name, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert summary.split(".")[0].replace("`", "") in shown.replace("`", "")
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """`ichor --version` says which one it is."""
     assert run(["--version"]) == 0

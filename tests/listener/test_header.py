@@ -195,3 +195,13 @@ def test_file_meta_inside_the_data_set_is_refused() -> None:
         read_header(memoryview(meta + WHOLE), EXPLICIT)
     with pytest.raises(BadHeader):
         read_header(memoryview(bytes(128) + b"DICM" + meta + WHOLE), EXPLICIT)
+
+
+@pytest.mark.parametrize(("value", "number"), [(b"2147483647 ", 2**31 - 1), (b"9" * 20, None), (b"A1", None)])
+def test_a_series_number_is_one_that_can_be_filed(value: bytes, number: int | None) -> None:
+    """What no database column holds is no number: the instance is listed without one, not lost."""
+    written = b"\x20\x00\x11\x00IS\x02\x003 "
+    assert WHOLE.count(written) == 1
+    padded = value.ljust(len(value) + len(value) % 2)
+    data = WHOLE.replace(written, written[:6] + struct.pack("<H", len(padded)) + padded)
+    assert read_header(memoryview(data), EXPLICIT).series_number == number

@@ -23,6 +23,10 @@ SCHEMA_VERSION = 1
 NO_RESULT = Reason(
     code="no_result", text="A later run gave no result. This does NOT exclude haemorrhage. Read as usual."
 )
+LESS_MARKED = Reason(
+    code="less_marked",
+    text="A later result marks nothing, or less than calls somebody here. This does NOT exclude haemorrhage.",
+)
 Event = Literal["haemorrhage_suspected", "corrected", "withdrawn"]
 
 
@@ -48,6 +52,8 @@ class Occasion:
 def alert_body(result: AnalysisResult, occasion: Occasion, channel: AlertChannel) -> bytes:
     """Write the body as canonical JSON: sorted keys, no spaces, UTF-8."""
     lost = [*result.reasons, NO_RESULT] if result.status != "analysed" else []
+    if occasion.event == "withdrawn" and result.status == "analysed":
+        lost = [LESS_MARKED]  # nobody is to read a withdrawal as an all-clear
     warnings = [*lost, *result.warnings, *([occasion.scan.warning] if occasion.scan.warning is not None else [])]
     body: dict[str, Any] = {
         "schema": SCHEMA_VERSION,

@@ -146,7 +146,7 @@ def _caption(ctx: WriteContext, volume: Volume, k: int) -> str:
         pixel_cm2 = volume.row_spacing_mm * volume.column_spacing_mm / 100.0
         for found in ctx.findings:
             area_cm2 = float((ctx.labels_kji[k] == found.index).sum()) * pixel_cm2
-            if area_cm2 > 0:
+            if area_cm2 >= 0.05:  # less would read as nothing, and there is little room
                 parts.append(f"{found.label} {area_cm2:.1f} cm2")
     return words.plain("  ".join(parts))
 

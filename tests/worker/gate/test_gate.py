@@ -275,3 +275,13 @@ def test_rules_are_read_strictly(tmp_path: Path, change: Callable[[str], str], n
         load_rules(path)
     with pytest.raises(RulesInvalid, match="cannot be read"):
         load_rules(tmp_path / "nowhere.toml")
+
+
+def test_a_series_of_two_patients_is_not_analysed(rules: GateRules) -> None:
+    """Whose head it is cannot be told, however few of its images name another patient."""
+    study = study_of(scan(PatientID="A", PatientName="Zz^One"))
+    study.series[0].headers[-1].PatientID = "B"
+    (verdict,) = judge(study, rules)
+    assert "several_registrations" in {reason.code for reason in verdict.reasons}
+    (verdict,) = judge(study_of(scan(PatientID="A", PatientName="Zz^One")), rules)
+    assert "several_registrations" not in {reason.code for reason in verdict.reasons}

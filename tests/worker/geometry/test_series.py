@@ -15,6 +15,7 @@ from pydicom.uid import UID, EnhancedCTImageStorage, LegacyConvertedEnhancedCTIm
 
 from tests.worker.geometry.scans import Scan, axial
 from worker.series import read_studies
+from worker.slices import acquired_at
 from worker.volume import read_volume
 
 
@@ -126,3 +127,22 @@ def test_real_series_are_told_apart(test_data_dir: Path) -> None:
     counts = sorted((len(series.slices), len(series.paths)) for study in studies for series in study.series)
     assert counts == [(1, 1), (3, 6), (28, 28), (28, 28)]
     assert {one.code for study in studies for one in study.unreadable} == {"not_dicom", "dicomdir"}
+
+
+@pytest.mark.parametrize(
+    ("elements", "at"),
+    [
+        ({"AcquisitionDateTime": "20260304"}, None),
+        ({"AcquisitionDateTime": "20260304", "AcquisitionDate": "20260304", "AcquisitionTime": "2315"}, "23:15"),
+        ({"AcquisitionDateTime": "2026030423", "AcquisitionDate": "20260304", "AcquisitionTime": "11"}, "23:00"),
+        ({"AcquisitionDate": "20260304"}, None),
+    ],
+)
+def test_a_date_without_the_hour_is_no_time(elements: dict[str, str], at: str | None) -> None:
+    """Read as midnight it would make a scan of this evening too old to alert anybody."""
+    header = Dataset()
+    header.TimezoneOffsetFromUTC = "+0000"
+    for keyword, value in elements.items():
+        setattr(header, keyword, value)
+    found = acquired_at(header)
+    assert (None if found is None else f"{found:%H:%M}") == at

@@ -12,6 +12,8 @@ import models
 from ichor.errors import GeometryError
 from models.spec import ModelSpec, load_spec
 from tests.worker.geometry.scans import Floats, axial, head_hu, volume_of
+from worker.density import density_warnings
+from worker.findings import FindingPart
 from worker.measure import measure
 from worker.series import read_studies
 from worker.volume import Volume, read_volume
@@ -188,7 +190,7 @@ def test_side_in_a_drawn_head(spec: ModelSpec, x: float, side: str) -> None:
     ("centre", "hu", "skull_mm", "falx_mm", "place"),
     [
         ((35.0, 10.0, 0.0), 68.0, 20.0, 27.0, None),
-        ((35.0, 10.0, 0.0), 200.0, 20.0, 27.0, "mL are denser"),
+        ((35.0, 10.0, 0.0), 200.0, 20.0, 27.0, "% of 2.1 mL measure above 100 HU"),
         ((0.0, 10.0, 20.0), 200.0, 42.0, 0.0, "at the falx"),
         ((58.0, 0.0, 0.0), 200.0, 2.0, 50.0, "at the skull"),
     ],
@@ -215,3 +217,11 @@ def test_parts_know_where_they_lie(
     assert (texts == []) is (place is None)
     if place is not None:
         assert place in texts[0]
+
+
+def test_how_much_is_dense_is_said_not_how_much_was_marked() -> None:
+    """A bleed along the skull takes in some bone: nobody is to read that all of it is calcium."""
+    part = FindingPart(volume_ml=48.1, median_hu=55.0, share_above_100_hu=0.13, skull_mm=0.5, falx_mm=30.0)
+    (warning,) = density_warnings("EAH", (part,))
+    said = "EAH: 13 % of 48.1 mL, at the skull, measure above 100 HU; calcification, contrast or metal possible"
+    assert warning.text == said

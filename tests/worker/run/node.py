@@ -91,7 +91,7 @@ class Node:
             path=place,
             received_at=now,
             calling_ae="SENDER",
-            series_number=int(header.SeriesNumber) if header.get("SeriesNumber") is not None else None,
+            series_number=number if isinstance(number := header.get("SeriesNumber"), int) else None,
             series_description=str(header.get("SeriesDescription", "")),
             patient_id=str(header.get("PatientID", "")),
             patient_name=str(header.get("PatientName", "")),

@@ -109,7 +109,7 @@ def test_a_clean_follow_up_withdraws_nothing(open_node: Node, tmp_path: Path) ->
     assert line.outcome == "none_marked"
     assert "another scan of this study: SUSPECTED" in line.note
     (further,) = report_of(detail, open_node.settings)["further"]
-    assert further["conclusion"] == "suspected"
+    assert (further["conclusion"], further["total_haemorrhage_ml"]) == ("suspected", line.other_suspected_ml)
 
 
 def test_a_call_that_kept_silent_goes_out_where_the_newer_one_is_withdrawn(open_node: Node, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ichor.settings import WebhookChannel
 from worker.alert.body import Occasion, alert_body
+from worker.alert.mail import text_of
 from worker.eligibility import NO_SCAN_TIME, scan_time
 from worker.result import AnalysisResult
 
@@ -55,3 +57,11 @@ def test_the_same_alert_is_the_same_bytes() -> None:
     """The body is canonical: what is signed does not depend on the order in which it was built."""
     assert alert_body(RESULT, OCCASION, channel()) == alert_body(RESULT, OCCASION, channel())
     assert b'"event":"haemorrhage_suspected","findings":[],"id":"2.25.7"' in alert_body(RESULT, OCCASION, channel())
+
+
+def test_a_withdrawal_is_no_all_clear() -> None:
+    """Whoever was called and hears that the alert is withdrawn also hears what that does not mean."""
+    clean = replace(RESULT, conclusion="none_marked", total_haemorrhage_ml=0.0, alert=False)
+    body = json.loads(alert_body(clean, replace(OCCASION, event="withdrawn"), channel()))
+    assert "This does NOT exclude haemorrhage" in body["warnings"][0]["text"]
+    assert "Note: A later result marks nothing" in text_of(body)

@@ -198,3 +198,12 @@ def test_more_slices_and_more_tries_supersede(open_node: Node, bleed: PaintedSer
         detail.alerts[0].alert_uid,
         detail.alerts[1].alert_uid,
     ]
+
+
+def test_a_suspicion_that_calls_nobody_says_why(make_node: Callable[..., Node], bleed: PaintedSeries) -> None:
+    """The timeline names the channel and the reason, so that silence is never a riddle."""
+    node = make_node(alerts=({**CHANNEL, "min_volume_ml": 900.0},))
+    detail = analysed(node, bleed)
+    assert (detail.study.conclusion, detail.alerts) == ("suspected", ())
+    (event,) = [event for event in detail.events if event.name == "alert_not_due"]
+    assert event.detail == {"channel": "on-call", "text": "less than 900 mL"}

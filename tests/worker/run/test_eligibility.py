@@ -12,7 +12,7 @@ from ichor.settings import WebhookChannel
 from tests.worker.run.test_hl7 import IPH
 from worker.change import Change
 from worker.conclusion import MEMBERS_NOT_VALIDATED
-from worker.eligibility import NO_SCAN_TIME, calls_somebody, check_labels, scan_time
+from worker.eligibility import NO_SCAN_TIME, calls_somebody, check_labels, scan_time, why_silent
 from worker.reason import Reason
 from worker.result import AnalysisResult
 
@@ -141,3 +141,20 @@ def test_a_channel_has_its_days_and_its_senders() -> None:
     assert not told({"weekdays": ("sat", "sun")}, now=monday)
     assert told({"sources": ("ED_CT",)}, source="ED_CT ")
     assert not told({"sources": ("ED_CT",)}, source="WARD_CT")
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [
+        ({"max_age_h": 1.0}, "the scan was 2.0 h old, more than 1 h"),
+        ({"min_volume_ml": 2.0, "labels": ("IVH",)}, "less than 2 mL of IVH"),
+        ({"sources": ("CT9",)}, "the sender is not among the channel's sources"),
+        ({"min_growth_ml": 6.0}, "no growth against an earlier scan, as the channel wants it"),
+        ({}, None),
+    ],
+)
+def test_silence_has_a_reason(channel: Mapping[str, object], said: str | None) -> None:
+    """Whoever asks why nobody was called gets the answer."""
+    two_hours_ago = scan_time(NOW - timedelta(hours=2), received_at=NOW)
+    asked = CHANNEL.model_copy(update=dict(channel))
+    assert why_silent(BLEED, two_hours_ago, asked, now=NOW, source="CT1") == said
