@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ichor.errors import ModelError
+from models.networks.answer import Answer
 from models.networks.catalogue import build
 from models.training.checkpoint import CheckpointUnfit, load_checkpoint
 from models.training.curve import read_curve
@@ -147,6 +148,22 @@ def test_patches_are_as_in_service() -> None:
     assert true[there].any()
     assert np.allclose(said[true == 1], np.clip(65 / 50 - 1, -1, 1), atol=0.15)
     assert (said[..., 20:] == -1).all()  # beyond the scan's 20 slices
+
+
+def test_an_answer_is_asked_for_all_of_it() -> None:
+    """Auxiliary answers weigh 1/2, 1/4, ...; presence adds its own cross-entropy, of each slice or of the patch."""
+    labels = torch.zeros(2, 4, 8, 8, dtype=torch.long)
+    labels[0, 1:3, 2:6, 2:6] = 1
+    right = torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float() * 40 - 20
+    criterion = loss_of(recipe_of(TrainingRecipe(loss="dice-ce")))
+    good, bad = float(criterion(right, labels)), float(criterion(-right, labels))
+    deep = criterion(Answer(logits=right, auxiliary=(-right, right)), labels)
+    assert float(deep) == pytest.approx((good + 0.5 * bad + 0.25 * good) / 1.75, rel=1e-4)
+    slices = torch.tensor([[-9.0, 9, 9, -9], [-9, -9, -9, -9]])[..., None]
+    assert float(criterion(Answer(logits=right, presence=slices), labels)) == pytest.approx(good, abs=1e-3)
+    assert float(criterion(Answer(logits=right, presence=-slices), labels)) == pytest.approx(good + 9, abs=1e-3)
+    patch = torch.tensor([[9.0], [-9]])[..., None]
+    assert float(criterion(Answer(logits=right, presence=patch), labels)) == pytest.approx(good, abs=1e-3)
 
 
 def test_losses_look_at_every_level() -> None:
