@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -141,6 +141,8 @@ class _Loop:
         expect_background(network, len(recipe.labels) + 1)
         network = network.to(device).train()
         optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
+        if recipe.model.mirror_image:
+            heads = replace(heads, training=[one.halved(recipe.model.spacing_zyx_mm) for one in heads.training])
         return cls(
             recipe=recipe,
             seed=seed,
