@@ -15,7 +15,7 @@ from models.phantoms.lesions import LesionRequest
 from models.segmenter import OUTSIDE_HU, HeadGrid
 from models.symmetry import MidPlane
 
-SPACING = (4.0, 2.0, 2.0)
+SPACING = (5.0, 3.0, 3.0)
 LATTICE = Lattice.spanning((-112.0, -128.0, -92.0), (112.0, 122.0, 96.0), SPACING)
 
 
@@ -57,7 +57,7 @@ def test_a_part_of_a_head_is_halved_too() -> None:
     pose = Pose.turned(yaw_deg=10, roll_deg=-6, pitch_deg=8, shift_lps_mm=(6.0, 0.0, 0.0))
     whole = phantom(pose)
     y = np.arange(whole.hu_zyx.shape[1])
-    scanned = np.arange(whole.hu_zyx.shape[0])[:, None, None] > 18 + 0.08 * (y[None, :, None] - y.mean())
+    scanned = np.arange(whole.hu_zyx.shape[0])[:, None, None] > 15 + 0.06 * (y[None, :, None] - y.mean())
     scanned = np.broadcast_to(scanned, whole.hu_zyx.shape)
     part = replace(whole, hu_zyx=np.where(scanned, whole.hu_zyx, np.float32(OUTSIDE_HU)), scanned_zyx=scanned)
     turned_deg, beyond_mm = error_of(MidPlane.of(part), pose)
@@ -70,7 +70,7 @@ def test_bleed_and_counterpart_lie_on_each_other() -> None:
     pose = Pose.turned(yaw_deg=15, roll_deg=8, pitch_deg=0, shift_lps_mm=(10.0, 0.0, 0.0))
     grid = phantom(pose)
     opposite = MidPlane.of(grid).mirrored(grid.hu_zyx, SPACING, (slice(None), slice(None), slice(None)))
-    middle = slice(20, 32)
+    middle = slice(16, 25)
     brain = (grid.hu_zyx[middle] > 15) & (grid.hu_zyx[middle] < 55)
 
     def far_off(other: np.ndarray) -> float:
@@ -85,10 +85,10 @@ def test_a_box_is_a_part_of_the_whole() -> None:
     grid = phantom(Pose.turned(yaw_deg=9, roll_deg=5, pitch_deg=0, shift_lps_mm=(20.0, 0.0, 0.0)))
     plane = MidPlane.of(grid)
     whole = plane.mirrored(grid.hu_zyx, SPACING, (slice(None), slice(None), slice(None)))
-    box = (slice(5, 21), slice(30, 94), slice(80, 144))  # reaches past the end, as a patch of a small head does
+    box = (slice(5, 21), slice(20, 62), slice(50, 92))  # reaches past the end, as a patch of a small head does
     np.testing.assert_allclose(plane.mirrored(grid.hu_zyx.astype(np.float32), SPACING, box), whole[box], atol=0.01)
-    assert (whole[20:28, 60, -1] != OUTSIDE_HU).all()
-    assert (whole[20:28, 60, 0] == OUTSIDE_HU).all()  # the head lies left of the middle: its counterpart is not there
+    assert (whole[16:22, 40, -1] != OUTSIDE_HU).all()
+    assert (whole[16:22, 40, 0] == OUTSIDE_HU).all()  # the head lies left of the middle: its counterpart is not there
 
 
 def test_an_upright_head_is_mirrored_to_the_voxel() -> None:
@@ -105,4 +105,4 @@ def test_where_there_is_no_head_the_middle_of_the_grid_halves_it() -> None:
     grid = HeadGrid(
         hu_zyx=np.full(shape, OUTSIDE_HU, dtype=np.float32), spacing_zyx_mm=SPACING, scanned_zyx=np.ones(shape, bool)
     )
-    assert MidPlane.of(grid) == MidPlane(normal_zyx=(0.0, 0.0, 1.0), offset_mm=8.0)
+    assert MidPlane.of(grid) == MidPlane(normal_zyx=(0.0, 0.0, 1.0), offset_mm=12.0)
