@@ -7,6 +7,9 @@ R/L, A/P and S/I (`SPL`, the node's own grid, where nothing is said). `scaling` 
 - `{"kind": "standard", "clip": [low, high], "mean": ..., "std": ...}`: nnU-Net's CTNormalization;
 - nothing: the spec's `hu_window` to [-1, 1].
 
+With `mirror_image` the network sees a second view beside each window of the scan: what lies opposite, on the other
+side of the head's own middle plane (`models.symmetry`), scaled alike.
+
 Each formula keeps the order of operations of the library that trained the network, so that labels are the same.
 """
 
@@ -90,6 +93,7 @@ class Preparation:
 
     orientation: str
     scaling: Scaling
+    mirror_image: bool = False  # whether it sees what lies opposite as a second view
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Preparation:
@@ -104,7 +108,17 @@ class Preparation:
             raise ModelError(
                 f"The spec's parameter orientation must name each axis once, such as SPL or RAS, not {orientation!r}."
             )
-        return cls(orientation=orientation, scaling=_scaling(parameters.get("scaling"), hu_window))
+        mirror_image = parameters.get("mirror_image", False)
+        if not isinstance(mirror_image, bool):
+            raise ModelError(f"The spec's parameter mirror_image must be true or false, not {mirror_image!r}.")
+        return cls(
+            orientation=orientation, scaling=_scaling(parameters.get("scaling"), hu_window), mirror_image=mirror_image
+        )
+
+    @property
+    def views(self) -> int:
+        """Channels that the network gets before it makes windows of them."""
+        return 2 if self.mirror_image else 1
 
     def axis(self, grid_axis: int) -> int:
         """Return which of the network's axes runs along an axis of the grid."""
@@ -114,10 +128,10 @@ class Preparation:
         """Return an array on the grid with the network's axes, as a view."""
         return np.flip(array_zyx.transpose(self._axes), self._flipped)
 
-    def tensor(self, hu_zyx: npt.NDArray[np.float32]) -> torch.Tensor:
-        """Return the network's input, (1, 1, a, b, c)."""
-        hu = torch.from_numpy(np.ascontiguousarray(self.arranged(hu_zyx), dtype=np.float32))
-        return self.scaling(hu)[None, None]
+    def tensor(self, *views_hu_zyx: npt.NDArray[np.float32]) -> torch.Tensor:
+        """Return the network's input, (1, views, a, b, c)."""
+        hu = np.stack([self.arranged(view) for view in views_hu_zyx]).astype(np.float32, copy=False)
+        return self.scaling(torch.from_numpy(np.ascontiguousarray(hu)))[None]
 
     def back(self, channels: torch.Tensor) -> torch.Tensor:
         """Return (c, a, b, c) channels of the network's axes on the grid's, (c, z, y, x)."""

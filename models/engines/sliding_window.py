@@ -24,6 +24,7 @@ from models.engines.tiles import TileInferer
 from models.engines.window_plan import WindowPlan
 from models.engines.windows import Window
 from models.segmenter import OUTSIDE_HU, Plan, Segmentation
+from models.symmetry import MidPlane
 from models.tissue import intracranial_tissue
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class SlidingWindowSegmenter:
             for network in self._networks:
                 self._place(network, rung)
                 try:
-                    logits = network(torch.zeros(1, 1, a, b, c, device=rung.device))
+                    logits = network(torch.zeros(1, self._preparation.views, a, b, c, device=rung.device))
                 except Exception as error:
                     if is_out_of_memory(error):
                         raise  # the network may be sound, the host is full
@@ -104,7 +105,7 @@ class SlidingWindowSegmenter:
         box = self._box(grid)
         if box is not None:
             index = box.slices(shape)
-            image = self._preparation.tensor(_outside_scan_is_air(grid, index))
+            image = self._preparation.tensor(*self._views(grid, index))
             kind = torch.half if self._tiles else torch.float32
             mean = torch.zeros((probabilities.shape[0], *grid.hu_zyx[index].shape), dtype=kind)
             with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
@@ -138,6 +139,14 @@ class SlidingWindowSegmenter:
             return Window(start=(0, 0, 0), stop=(z, y, x))
         a, b, c = (self._windows.window[self._preparation.axis(number)] for number in range(3))
         return _box_round(intracranial_tissue(grid), (a, b, c))
+
+    def _views(self, grid: HeadGrid, index: tuple[slice, slice, slice]) -> list[npt.NDArray[np.float32]]:
+        """Return the scan in a box of the grid, and what lies opposite where the network compares."""
+        scan = _outside_scan_is_air(grid, index)
+        if not self._preparation.mirror_image:
+            return [scan]
+        everywhere = _outside_scan_is_air(grid, (slice(None), slice(None), slice(None)))
+        return [scan, MidPlane.of(grid).mirrored(everywhere, grid.spacing_zyx_mm, index)]
 
     def _logits(self, network: nn.Module, image: torch.Tensor, rung: Rung) -> torch.Tensor:
         """Return logits (classes, a, b, c) on the CPU, in the network's axes."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.networks.answer import Answer, joined_slices
+
 
 class NeighbouringSlices(nn.Module):
     """(batch, channels, z, y, x) to (batch, classes, z, y, x), through a network over (n, channels * seen, y, x)."""
@@ -20,12 +22,12 @@ class NeighbouringSlices(nn.Module):
         self.network = network
         self.beside = beside
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits."""
+    def forward(self, image: Tensor) -> Tensor | Answer:
+        """Return logits, or what else the network answers while it trains."""
         batch, _, z, y, x = image.shape
         first, last = image[:, :, :1], image[:, :, -1:]
         padded = torch.cat([first] * self.beside + [image] + [last] * self.beside, dim=2)
         seen = [padded[:, :, shift : shift + z] for shift in range(2 * self.beside + 1)]
         slices = torch.cat(seen, dim=1).transpose(1, 2).reshape(batch * z, -1, y, x)
-        logits: Tensor = self.network(slices)
-        return logits.reshape(batch, z, -1, y, x).transpose(1, 2)
+        answer: Tensor | Answer = self.network(slices)
+        return answer.joined(batch) if isinstance(answer, Answer) else joined_slices(answer, batch)

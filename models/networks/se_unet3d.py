@@ -1,8 +1,10 @@
 """A 3D U-Net with squeeze-and-excitation after every encoder level, for a scan beside its mirror image.
 
 Paper: Abramova et al., Computerized Medical Imaging and Graphics 2021, 101908. Single 3x3x3 convolutions, ReLU, max
-pooling with dropout, transposed convolutions, four levels; blocks are MONAI's. Deviation: filters are not stated and
-are 32 to 256 here, so the parameter count cannot be checked against the paper. Sides must be multiples of 8.
+pooling with dropout, transposed convolutions, four levels; blocks are MONAI's. The mirror image comes with
+`mirror_image = true` in the recipe, registered by the plane that halves the head (theirs by FLIRT); without it the
+network sees the scan alone. Deviation: filters are not stated and are 32 to 256 here, so the parameter count cannot be
+checked against the paper. Sides must be multiples of 8.
 """
 
 from __future__ import annotations

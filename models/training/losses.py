@@ -1,7 +1,8 @@
 """The losses that a recipe may name, over (n, classes, a, b, c) logits and (n, a, b, c) labels.
 
 `dice-ce` and `dice-focal` are MONAI's, background left out of the Dice part, which is of the whole batch.
-`dice-ce-present` is for labels that fill less than a hundredth of most patches.
+`dice-ce-present` is for labels that fill less than a hundredth of most patches. A network that answers more than that
+(`models.networks.answer`) is asked for all of it.
 """
 
 from __future__ import annotations
@@ -14,19 +15,26 @@ from monai.losses.dice import DiceCELoss, DiceFocalLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.networks.answer import Answer
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from models.training.recipe import Recipe
 
     Criterion = Callable[[Tensor, Tensor], Tensor]
+    AnswerCriterion = Callable[[Tensor | Answer, Tensor], Tensor]
 
 _LABEL_WEIGHT = 2.0  # of a labelled voxel in the cross-entropy; background has 1
 _BACKGROUND_BIAS = 4.0  # logit: about 93 % background at the start, so that training need not learn that first
 
 
-def loss_of(recipe: Recipe) -> Criterion:
-    """Return the recipe's loss; deeply supervised answers, (n, levels, classes, ...), weigh 1, 1/2, 1/4, ..."""
+def loss_of(recipe: Recipe) -> AnswerCriterion:
+    """Return the recipe's loss.
+
+    Deeply supervised answers, (n, levels, classes, ...) or an Answer's auxiliary ones, weigh 1, 1/2, 1/4, ...; an
+    Answer's presence adds its cross-entropy.
+    """
     if recipe.training.loss == "dice-ce-present":
         blood = tuple(label.index for label in recipe.label_specs if label.haemorrhage)
         return _Levels(criterion=_PresentDiceCe(blood=blood))
@@ -48,12 +56,24 @@ def expect_background(network: nn.Module, classes: int) -> None:
 class _Levels:
     criterion: Criterion
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if logits.ndim == labels.ndim + 1:
-            return self.criterion(logits, labels)
-        weights = [0.5**level for level in range(logits.shape[1])]
-        losses = [weight * self.criterion(logits[:, level], labels) for level, weight in enumerate(weights)]
-        return torch.stack(losses).sum() / sum(weights)
+    def __call__(self, answer: Tensor | Answer, labels: Tensor) -> Tensor:
+        if isinstance(answer, Answer):
+            levels: tuple[Tensor, ...] = (answer.logits, *answer.auxiliary)
+        else:
+            levels = (answer,) if answer.ndim == labels.ndim + 1 else answer.unbind(dim=1)
+        weights = [0.5**level for level in range(len(levels))]
+        losses = [weight * self.criterion(logits, labels) for logits, weight in zip(levels, weights, strict=True)]
+        loss = torch.stack(losses).sum() / sum(weights)
+        if isinstance(answer, Answer) and answer.presence is not None:
+            loss = loss + _presence_loss(answer.presence, labels)
+        return loss
+
+
+def _presence_loss(presence: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of which labels each part holds; (n, parts, classes - 1), the parts along the first axis."""
+    parts = labels.reshape(*presence.shape[:2], -1)
+    held = [(parts == label).any(dim=2) for label in range(1, presence.shape[2] + 1)]
+    return functional.binary_cross_entropy_with_logits(presence, torch.stack(held, dim=2).to(presence.dtype))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

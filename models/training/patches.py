@@ -32,6 +32,7 @@ class Patches:
 
     preparation: Preparation
     sides_zyx: tuple[int, int, int]
+    spacing_zyx_mm: tuple[float, float, float]
     batch: int
     on_lesion: float
     augmentation: Augmentation
@@ -40,18 +41,21 @@ class Patches:
     def of(cls, recipe: Recipe) -> Patches:
         """Read what the recipe says; raise ModelError for an impossible orientation."""
         model = recipe.model
-        preparation = Preparation.from_parameters({"orientation": model.orientation}, model.hu_range)
+        preparation = Preparation.from_parameters(
+            {"orientation": model.orientation, "mirror_image": model.mirror_image}, model.hu_range
+        )
         z, y, x = (model.patch[preparation.axis(number)] for number in range(3))
         return cls(
             preparation=preparation,
             sides_zyx=(z, y, x),
+            spacing_zyx_mm=model.spacing_zyx_mm,
             batch=recipe.training.batch,
             on_lesion=recipe.training.on_lesion,
             augmentation=recipe.augmentation,
         )
 
     def draw(self, samples: Sequence[Sample], random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (batch, 1, a, b, c) and labels (batch, a, b, c), axes as the network has them."""
+        """Return images (batch, views, a, b, c) and labels (batch, a, b, c), axes as the network has them."""
         images, labels = [], []
         for _ in range(self.batch):
             sample = samples[int(random.integers(len(samples)))]
@@ -59,17 +63,21 @@ class Patches:
             hu = self._changed(hu, random)
             if random.random() < self.augmentation.mirror:
                 hu, label = hu[..., ::-1], label[..., ::-1]
-            images.append(self.preparation.tensor(hu))
+            images.append(self.preparation.tensor(*hu))
             labels.append(torch.from_numpy(np.ascontiguousarray(self.preparation.arranged(label), dtype=np.int64)))
         return torch.cat(images), torch.stack(labels)
 
     def _cut(self, sample: Sample, corner: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-        box = tuple(slice(start, start + size) for start, size in zip(corner, self.sides_zyx, strict=True))
+        """Return HU (views, z, y, x) and labels (z, y, x)."""
+        z, y, x = (slice(start, start + size) for start, size in zip(corner, self.sides_zyx, strict=True))
+        box = (z, y, x)
         shape = sample.labels_zyx.shape
         padding = [(0, max(0, size - length)) for size, length in zip(self.sides_zyx, shape, strict=True)]
-        hu = np.where(sample.scanned_zyx[box], sample.hu_zyx[box].astype(np.float32), np.float32(OUTSIDE_HU))
+        views = [np.where(sample.scanned_zyx[box], sample.hu_zyx[box].astype(np.float32), np.float32(OUTSIDE_HU))]
+        if sample.plane is not None:
+            views.append(sample.plane.mirrored(sample.hu_zyx, self.spacing_zyx_mm, box))
         return (
-            np.pad(hu, padding, constant_values=OUTSIDE_HU),
+            np.stack([np.pad(view, padding, constant_values=OUTSIDE_HU) for view in views]),
             np.pad(sample.labels_zyx[box], padding),
         )
 

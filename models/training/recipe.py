@@ -85,6 +85,7 @@ class ModelRecipe:
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
     hu_windows: Annotated[tuple[HuWindow, ...], Field(min_length=1)] = ((-20.0, 120.0),)  # one input channel for each
     orientation: str = "SPL"  # where the network's axes lead, see docs/models.md
+    mirror_image: bool = False  # what lies opposite in the head, a second channel for each window
     network_parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

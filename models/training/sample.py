@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.segmenter import HeadGrid
+from models.symmetry import MidPlane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ class Sample:
     labels_zyx: npt.NDArray[np.uint8]  # channels of the model, 0 is background
     scanned_zyx: npt.NDArray[np.bool_]
     places: Mapping[int, npt.NDArray[np.intp]]  # by label that is there, its voxels as (n, 3)
+    plane: MidPlane | None = None  # where a network compares the halves
 
     @classmethod
     def of(
@@ -38,6 +40,10 @@ class Sample:
         kinds = labels_zyx[tuple(labelled.T)]
         places = {int(label): labelled[kinds == label] for label in np.unique(kinds)}
         return cls(name=name, hu_zyx=hu_zyx, labels_zyx=labels_zyx, scanned_zyx=scanned_zyx, places=places)
+
+    def halved(self, spacing_zyx_mm: tuple[float, float, float]) -> Sample:
+        """Return the sample with the plane that halves the head."""
+        return replace(self, plane=MidPlane.of(self.grid(spacing_zyx_mm)))
 
     def grid(self, spacing_zyx_mm: tuple[float, float, float]) -> HeadGrid:
         """Return the scan as the engine takes it."""

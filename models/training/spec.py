@@ -22,7 +22,7 @@ def network_parameters(recipe: Recipe) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         **model.network_parameters,
         "classes": len(recipe.labels) + 1,
-        "in_channels": len(model.hu_windows),
+        "in_channels": len(model.hu_windows) * (2 if model.mirror_image else 1),
     }
     if len(model.hu_windows) > 1:
         parameters["hu_range"] = list(model.hu_range)
@@ -59,5 +59,6 @@ def spec_of(
             "window": list(model.patch if model.window is None else model.window),
             "overlap": model.overlap,
             "orientation": model.orientation,
+            **({"mirror_image": True} if model.mirror_image else {}),
         },
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from models.segmenter import Precision
+    from models.training.losses import AnswerCriterion
     from models.training.recipe import Recipe, TrainingRecipe
     from models.training.sample import Sample
 
@@ -126,7 +127,7 @@ class _Loop:
     device: torch.device
     precision: Precision
     patches: Patches
-    criterion: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    criterion: AnswerCriterion
 
     @classmethod
     def set_up(cls, recipe: Recipe, seed: int, heads: Heads) -> _Loop:
@@ -140,6 +141,8 @@ class _Loop:
         expect_background(network, len(recipe.labels) + 1)
         network = network.to(device).train()
         optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
+        if recipe.model.mirror_image:
+            heads = replace(heads, training=[one.halved(recipe.model.spacing_zyx_mm) for one in heads.training])
         return cls(
             recipe=recipe,
             seed=seed,
@@ -200,14 +203,14 @@ class _Loop:
         # bfloat16 needs no scaling of the loss
         with torch.autocast(self.device.type, dtype=wanted, enabled=wanted is not torch.float32):
             try:
-                logits = self.network(image)
+                answer = self.network(image)
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
                 sides = " x ".join(str(side) for side in image.shape[2:])
                 why = str(error).splitlines()[0]
                 raise TrainingFailed(f"{self.recipe.model.network} cannot take a patch of {sides}: {why}") from error
-        return self.criterion(logits.float(), labels)
+        return self.criterion(answer.float(), labels)
 
     def validate(self) -> Score:
         """Score the network as it is."""

@@ -136,6 +136,13 @@ def test_autocast_stays_near_float32(zoo: Registry) -> None:
     assert 0 < np.abs(difference).max() < 0.05
 
 
+def test_a_mirror_is_a_yes_or_a_no(zoo: Registry) -> None:
+    """Anything else in the spec refuses the model."""
+    _change(zoo, mirror_image="left")
+    with pytest.raises(ModelError, match="mirror_image"):
+        zoo.load("small-unet", device="cpu")
+
+
 @pytest.mark.parametrize("window", [None, [16, 32], [16, 0, 32], [16, 32, 4096], "16"])
 def test_an_impossible_window_is_refused(zoo: Registry, window: object) -> None:
     """A spec with a window that no memory holds, or none, is refused when the model is loaded."""
@@ -152,12 +159,14 @@ def test_an_impossible_window_is_refused(zoo: Registry, window: object) -> None:
     [
         ("viola-unet", {"in_channels": 1, "filters": [4, 4, 8, 8, 8, 8, 8]}, [32, 32, 8]),
         ("unet-2d", {"features": [4, 4, 8, 8, 8, 4]}, [8, 32, 32]),
+        ("siamese-unet", {"in_channels": 2, "filters": [4, 8, 8]}, [8, 32, 32]),
+        ("cascade-unet", {"features": [4, 4, 4, 4, 4, 4], "filters": [4, 8, 8]}, [8, 32, 32]),
     ],
 )
 def test_networks_with_flat_convolutions_run(
     zoo: Registry, network: str, parameters: dict[str, Any], window: list[int]
 ) -> None:
-    """A network whose weights have four axes beside those with five, or four alone, is served."""
+    """A network whose weights have four axes beside those with five, or four alone, is served; a comparing one too."""
     path = zoo.models_dir / "small-unet" / "model.json"
     plain = json.loads(path.read_text())
     for file in plain["files"]:
@@ -171,6 +180,7 @@ def test_networks_with_flat_convolutions_run(
         "network_parameters": {**parameters, "classes": 5},
         "window": window,
         "orientation": "RAS" if window[2] < window[0] else "SPL",
+        "mirror_image": network == "siamese-unet",
     }
     path.write_text(json.dumps(plain))
     segmenter = zoo.load("small-unet", device="cpu", precision="float32")

@@ -17,10 +17,11 @@ from models.training.phantom_cases import HELD_OUT_SEED, SPACING_ZYX_MM, make_ca
 from models.training.phantom_demo import heads_of
 from models.training.recipe import ModelRecipe, TrainingRecipe
 from models.training.trainer import Heads, train
-from tests.models.training.small_heads import SPACING, heads, recipe_of
+from tests.models.training.small_heads import SPACING, head, heads, recipe_of
 
 FULL = os.environ.get("MODELS_FULL") == "1"
-ONE, THREE = ((0.0, 100.0),), ((0.0, 100.0), (-50.0, 200.0), (0.0, 60.0))
+ONE, TWO, THREE = ((0.0, 100.0),), ((0.0, 100.0), (0.0, 60.0)), ((0.0, 100.0), (-50.0, 200.0), (0.0, 60.0))
+MOBILE = [[1, 8, 1, 1], [2, 8, 1, 2], [2, 16, 1, 2], [2, 16, 1, 2], [2, 16, 1, 1], [2, 16, 1, 2]]
 
 
 def small(
@@ -29,6 +30,8 @@ def small(
     patch: tuple[int, int, int] = (8, 32, 32),
     windows: tuple[tuple[float, float], ...] = ONE,
     orientation: str = "SPL",
+    *,
+    mirror_image: bool = False,
 ) -> ModelRecipe:
     return ModelRecipe(
         network=name,
@@ -37,16 +40,34 @@ def small(
         patch=patch,
         hu_windows=windows,
         orientation=orientation,
+        mirror_image=mirror_image,
     )
 
 
 MODELS = (
     small("attention-unet", {"channels": [8, 16, 24]}),
+    small("cascade-unet", {"features": [8, 8, 8, 8, 8, 8], "filters": [8, 16, 16]}),
+    small("cnn-ds", {"filters": [8, 16, 16]}),
+    small("csr-unet", {"filters": [8, 16, 16]}, (4, 32, 32)),
+    small("d-unet", {"features": [8, 8, 16, 16, 16, 8], "dropout": 0.1}, (4, 32, 32)),
+    small("dense-unet", {"init": 8, "growth": 8, "blocks": [1, 1, 1, 1], "decoder": [16, 16, 16, 8, 8]}, (4, 32, 32)),
+    small("dual-fcn", {"filters": [8, 16, 16], "layers": [1, 1, 1]}, (4, 48, 48), TWO),
     small("dynunet-r", {"filters": [8, 8, 8, 8, 8, 8, 8], "supervised": 2}, (32, 32, 8), THREE, "RAS"),
+    small("hybrid-unet", {"filters": [4, 8, 8]}, (4, 32, 32), THREE),
+    small("iha-net", {"filters": [8, 16, 16]}, (4, 32, 32)),
+    small(
+        "mobile-unet",
+        {"stages": MOBILE, "last": 32, "hidden": 32, "depth": 1, "decoder": [16, 16, 16, 8, 8]},
+        (4, 32, 32),
+    ),
+    small("multiscale-cnn", {"filters": [8, 8, 16, 16], "joined": [16]}),
+    small("patchfcn", {"width": 4, "blocks": [1, 1, 1, 1]}, (4, 48, 48)),
     small("phantom-unet", {"channels": [8, 16]}),
+    small("residual-unet", {"filters": [8, 16, 16]}, (4, 32, 32)),
     small("scse-unet", {"backbone": "resnet10", "decoder": [16, 16, 16, 8, 8]}, (4, 32, 32), THREE),
-    small("se-unet-3d", {"filters": [8, 16, 16]}),
+    small("se-unet-3d", {"filters": [8, 16, 16]}, mirror_image=True),
     small("segresnet-2.5d", {"filters": 8, "beside": 1}, (4, 32, 32), THREE),
+    small("siamese-unet", {"filters": [8, 16, 16]}, (4, 32, 32), mirror_image=True),
     small("swin-unetr", {"features": 12, "depths": [1, 1, 1, 1], "heads": [1, 2, 4, 8]}, (32, 64, 32)),
     small("unet-2d", {"features": [8, 8, 16, 16, 16, 8]}, (4, 32, 32)),
     small("unet-3d", {"filters": [8, 16, 24, 32]}),
@@ -55,7 +76,27 @@ MODELS = (
 
 
 # enough for each in its small form
-STEPS = {"dynunet-r": 60, "phantom-unet": 60, "scse-unet": 70, "unet-2d": 140, "viola-unet": 60}
+STEPS = {
+    "cascade-unet": 50,
+    "cnn-ds": 60,
+    "csr-unet": 60,
+    "d-unet": 80,
+    "dense-unet": 60,
+    "dual-fcn": 80,
+    "dynunet-r": 60,
+    "hybrid-unet": 60,
+    "iha-net": 60,
+    "mobile-unet": 80,
+    "multiscale-cnn": 50,
+    "patchfcn": 220,
+    "phantom-unet": 60,
+    "residual-unet": 60,
+    "scse-unet": 70,
+    "se-unet-3d": 140,
+    "siamese-unet": 50,
+    "unet-2d": 140,
+    "viola-unet": 60,
+}
 
 
 def full(model: ModelRecipe) -> ModelRecipe:
@@ -100,3 +141,20 @@ def test_it_learns_two_heads_by_heart(model: ModelRecipe, tmp_path: Path) -> Non
     trained = train(recipe_of(how, full(model) if FULL else model, labels=labels), 1, by_heart(), tmp_path)
     assert trained.score is not None
     assert trained.score.dice >= 0.9
+
+
+@pytest.mark.timeout(300)
+def test_csr_unet_tells_two_kinds_apart(tmp_path: Path) -> None:
+    """It segments and classifies: a bleed of either kind is marked as that kind, in a head that holds both."""
+    model = next(model for model in MODELS if model.network == "csr-unet")
+    how = TrainingRecipe(
+        steps=130, learning_rate=1e-2, loss="dice-ce-present", validate_every=1000, precision="float32", threads=1
+    )
+    both = [head(seed, labels=2) for seed in range(2)]
+    known = Heads(training=both, validation=both, digest="of two kinds")
+    trained = train(recipe_of(how, model, labels=("SDH", "EDH")), 1, known, tmp_path)
+    assert trained.score is not None
+    assert {name: dice is not None and dice >= 0.9 for name, dice in trained.score.dice_by_label.items()} == {
+        "SDH": True,
+        "EDH": True,
+    }

@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from ichor.errors import ModelError
+from models.engines.sliding_window import SlidingWindowSegmenter
+from models.networks.answer import Answer
 from models.networks.catalogue import build
 from models.training.checkpoint import CheckpointUnfit, load_checkpoint
 from models.training.curve import read_curve
 from models.training.losses import expect_background, loss_of
 from models.training.patches import Patches, chance
 from models.training.recipe import ModelRecipe, TrainingRecipe
-from models.training.spec import network_parameters
+from models.training.spec import network_parameters, spec_of
 from models.training.trainer import CHECKPOINT, CURVE, TrainingFailed, learning_rate_at, train
 from tests.models.training.small_heads import SPACING, head, heads, recipe_of
 
@@ -147,6 +149,53 @@ def test_patches_are_as_in_service() -> None:
     assert true[there].any()
     assert np.allclose(said[true == 1], np.clip(65 / 50 - 1, -1, 1), atol=0.15)
     assert (said[..., 20:] == -1).all()  # beyond the scan's 20 slices
+
+
+def test_what_lies_opposite_is_the_same_in_training_and_in_service() -> None:
+    """With `mirror_image` a patch has what lies opposite as its second view, to the voxel as the engine shows it."""
+    model = ModelRecipe(
+        network="any", spacing_zyx_mm=SPACING, patch=(20, 48, 48), hu_windows=((0.0, 100.0),), mirror_image=True
+    )
+    recipe = recipe_of(TrainingRecipe(batch=1), model)
+    plain = replace(
+        recipe, augmentation=replace(recipe.augmentation, mirror=0, contrast=0, brightness_hu=0, noise_hu=0)
+    )
+    sample = head(2).halved(SPACING)
+    image, _ = Patches.of(plain).draw([sample], np.random.default_rng(1))
+    assert tuple(image.shape) == (1, 2, 20, 48, 48)
+    seen: list[torch.Tensor] = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, window: torch.Tensor) -> torch.Tensor:
+            seen.append(window)
+            return torch.zeros(1, 2, *window.shape[2:])
+
+    spec = spec_of(recipe)
+    everywhere = replace(spec, parameters={**spec.parameters, "everywhere": True})
+    engine = SlidingWindowSegmenter(
+        everywhere, [Watch()], members=(1,), precision="float32", device=torch.device("cpu")
+    )
+    engine.warm()
+    engine.segment(sample.grid(SPACING))
+    assert [tuple(window.shape) for window in seen] == [(1, 2, 20, 48, 48)] * 2
+    assert torch.allclose(seen[1], image, atol=1e-4)
+    assert not torch.allclose(image[:, 0], image[:, 1], atol=0.5)
+
+
+def test_an_answer_is_asked_for_all_of_it() -> None:
+    """Auxiliary answers weigh 1/2, 1/4, ...; presence adds its own cross-entropy, of each slice or of the patch."""
+    labels = torch.zeros(2, 4, 8, 8, dtype=torch.long)
+    labels[0, 1:3, 2:6, 2:6] = 1
+    right = torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float() * 40 - 20
+    criterion = loss_of(recipe_of(TrainingRecipe(loss="dice-ce")))
+    good, bad = float(criterion(right, labels)), float(criterion(-right, labels))
+    deep = criterion(Answer(logits=right, auxiliary=(-right, right)), labels)
+    assert float(deep) == pytest.approx((good + 0.5 * bad + 0.25 * good) / 1.75, rel=1e-4)
+    slices = torch.tensor([[-9.0, 9, 9, -9], [-9, -9, -9, -9]])[..., None]
+    assert float(criterion(Answer(logits=right, presence=slices), labels)) == pytest.approx(good, abs=1e-3)
+    assert float(criterion(Answer(logits=right, presence=-slices), labels)) == pytest.approx(good + 9, abs=1e-3)
+    patch = torch.tensor([[9.0], [-9]])[..., None]
+    assert float(criterion(Answer(logits=right, presence=patch), labels)) == pytest.approx(good, abs=1e-3)
 
 
 def test_losses_look_at_every_level() -> None:
