@@ -14,6 +14,8 @@ import torch
 
 from models.engines.preparation import Preparation
 from models.segmenter import OUTSIDE_HU
+from models.training.sample import IGNORED
+from models.training.warp import Warp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,11 +37,13 @@ class Patches:
     batch: int
     on_lesion: float
     augmentation: Augmentation
+    warp: Warp
+    loss_hu: tuple[float, float] | None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Patches:
         """Read what the recipe says; raise ModelError for an impossible orientation."""
-        model = recipe.model
+        model, how = recipe.model, recipe.augmentation
         preparation = Preparation.from_parameters({"orientation": model.orientation}, model.hu_range)
         z, y, x = (model.patch[preparation.axis(number)] for number in range(3))
         return cls(
@@ -47,7 +51,14 @@ class Patches:
             sides_zyx=(z, y, x),
             batch=recipe.training.batch,
             on_lesion=recipe.training.on_lesion,
-            augmentation=recipe.augmentation,
+            augmentation=how,
+            warp=Warp(
+                rotation_deg=how.rotation_deg,
+                scaling=how.scaling,
+                elastic_mm=how.elastic_mm,
+                spacing_yx_mm=model.spacing_zyx_mm[1:],
+            ),
+            loss_hu=recipe.training.loss_hu,
         )
 
     def draw(self, samples: Sequence[Sample], random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,15 +66,23 @@ class Patches:
         images, labels = [], []
         for _ in range(self.batch):
             sample = samples[int(random.integers(len(samples)))]
-            hu, label = self._cut(sample, self._corner(sample, random))
-            hu = self._changed(hu, random)
+            corner = self.corner(sample, random)
+            if self.warp.moves:
+                hu, label = self.warp.cut(sample, corner, self.sides_zyx, random)
+            else:
+                hu, label = self.cut(sample, corner)
+            if self.loss_hu is not None:
+                low, high = self.loss_hu
+                label = np.where((hu >= low) & (hu <= high), label, np.uint8(IGNORED))
+            hu = self.changed(hu, random)
             if random.random() < self.augmentation.mirror:
                 hu, label = hu[..., ::-1], label[..., ::-1]
             images.append(self.preparation.tensor(hu))
             labels.append(torch.from_numpy(np.ascontiguousarray(self.preparation.arranged(label), dtype=np.int64)))
         return torch.cat(images), torch.stack(labels)
 
-    def _cut(self, sample: Sample, corner: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    def cut(self, sample: Sample, corner: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        """Return HU and labels (z, y, x) of the patch that begins there."""
         box = tuple(slice(start, start + size) for start, size in zip(corner, self.sides_zyx, strict=True))
         shape = sample.labels_zyx.shape
         padding = [(0, max(0, size - length)) for size, length in zip(self.sides_zyx, shape, strict=True)]
@@ -73,7 +92,7 @@ class Patches:
             np.pad(sample.labels_zyx[box], padding),
         )
 
-    def _changed(self, hu: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
+    def changed(self, hu: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
         """Change contrast, brightness and noise; what lies outside the scan stays air."""
         how = self.augmentation
         contrast = np.float32(random.uniform(1 - how.contrast, 1 + how.contrast))
@@ -83,7 +102,7 @@ class Patches:
         kept: npt.NDArray[np.float32] = np.where(hu > OUTSIDE_HU + 1, changed, np.float32(OUTSIDE_HU))
         return kept
 
-    def _corner(self, sample: Sample, random: np.random.Generator) -> list[int]:
+    def corner(self, sample: Sample, random: np.random.Generator) -> list[int]:
         """Return where a patch begins: round a labelled voxel, or anywhere."""
         shape = sample.labels_zyx.shape
         most = [max(0, length - size) for length, size in zip(shape, self.sides_zyx, strict=True)]
@@ -98,8 +117,8 @@ class Patches:
         return [int(random.integers(top + 1)) for top in most]
 
 
-def chance(seed: int, step: int, batch: int) -> np.random.Generator:
+def chance(seed: int, step: int, batch: int, *purpose: int) -> np.random.Generator:
     """Return the chance of one batch, and seed torch's with it (dropout)."""
-    random = np.random.default_rng((seed, step, batch))
+    random = np.random.default_rng((seed, step, batch, *purpose))
     torch.manual_seed(int(random.integers(2**62)))
     return random

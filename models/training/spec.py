@@ -59,5 +59,6 @@ def spec_of(
             "window": list(model.patch if model.window is None else model.window),
             "overlap": model.overlap,
             "orientation": model.orientation,
+            **({} if recipe.training.loss_hu is None else {"answer_hu": list(recipe.training.loss_hu)}),
         },
     )
