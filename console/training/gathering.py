@@ -86,7 +86,7 @@ def gather(
     looks = _looks(recipe, dealt)
     unlabelled = [] if recipe.teacher is None else [_read_set(one) for one in recipe.teacher.data]
     total, done = sum(len(one.training) + len(one.validation) for one in dealt), 0
-    total += sum(len(one.cases) for one in (*looks, *unlabelled))
+    total += sum(len(look.cases) for look in looks) + sum(len(data.cases) for data in unlabelled)
 
     def on_sample() -> None:
         nonlocal done

@@ -92,7 +92,7 @@ def _network(
     spec: ModelSpec, state: Mapping[str, torch.Tensor]
 ) -> tuple[str, dict[str, Any], Mapping[str, torch.Tensor]]:
     """Return MONAI's class, its arguments and its weights, tried."""
-    name, parameters = spec.parameters.get("network"), spec.parameters.get("network_parameters", {})
+    name, parameters = str(spec.parameters.get("network")), spec.parameters.get("network_parameters", {})
     if spec.family not in {"zoo", "bundle"}:
         raise ModelRefused(f"{spec.name} is of the family {spec.family}, which is no bundle of MONAI's.")
     if "hu_windows" in parameters:
@@ -101,7 +101,7 @@ def _network(
     if unsaid or spec.parameters.get("tiling", "monai") != "monai":
         raise ModelRefused(f"{spec.name} is served with {(*unsaid, 'tiling')[0]}, which a bundle cannot say.")
     if spec.family == "bundle":
-        kind, arguments = str(name), dict(parameters)
+        kind, arguments = name, dict(parameters)
     elif name == "phantom-unet":
         kind = "DynUNet"
         arguments, state = as_dynunet(parameters, state)

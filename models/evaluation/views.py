@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
@@ -53,7 +53,7 @@ class Mirrored:
         """Segment a head; members' own labels are those of the first look."""
         said = self.segmenter.segment(grid, on_progress=on_progress)
         mirrored = _look(self.segmenter, grid, (_LEFT_RIGHT,))
-        return replace(said, probabilities_czyx=(said.probabilities_czyx + mirrored) / 2)
+        return replace(said, probabilities_czyx=(said.probabilities_czyx + mirrored) * np.float32(0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class TinyLesions:
         return replace(said, probabilities_czyx=probabilities)
 
 
-def _look(segmenter: Segmenter, grid: HeadGrid, axes: Sequence[int]) -> npt.NDArray[np.float32]:
+def _look(segmenter: Segmenter, grid: HeadGrid, axes: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the softmax of a mirror image, mirrored back."""
     mirror = replace(
         grid,
@@ -104,4 +104,5 @@ def _look(segmenter: Segmenter, grid: HeadGrid, axes: Sequence[int]) -> npt.NDAr
         scanned_zyx=np.ascontiguousarray(np.flip(grid.scanned_zyx, axes)),
     )
     probabilities = segmenter.segment(mirror).probabilities_czyx
-    return np.flip(probabilities, [1 + axis for axis in axes])
+    back: npt.NDArray[np.float32] = np.flip(probabilities, tuple(1 + axis for axis in axes))
+    return back

@@ -42,9 +42,11 @@ class Taps:
     def on(cls, network: nn.Module, *, classes: int, sides: Sequence[int]) -> Taps:
         """Find the places by one look at an empty patch; raise ModelError where there are none."""
         calls = _calls(network, sides)
-        convolutions = [call for call in calls if isinstance(call.module, _CONVOLUTIONS)]
         # a convolution over fewer axes is part of an attention, one that answers with a point squeezes
-        axes = max((call.answer.ndim for call in convolutions), default=0)
+        axes = max((call.answer.ndim for call in calls if isinstance(call.module, _CONVOLUTIONS)), default=0)
+        # a 2D network has slices as its batch; whoever stacks other things there would have patches mixed up
+        calls = [call for call in calls if len(call.answer) == len(call.seen) == (1 if axes == 5 else sides[0])]
+        convolutions = [call for call in calls if isinstance(call.module, _CONVOLUTIONS)]
         sizes = [_voxels(call.answer) for call in convolutions if call.answer.ndim == axes]
         coarse = min((size for size in sizes if size > 1), default=0)
         deepest = [call for call in calls if call.answer.ndim == axes and _voxels(call.answer) == coarse]

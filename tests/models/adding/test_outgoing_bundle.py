@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import models
 from models.adding.install import add_model
@@ -109,26 +109,22 @@ def test_read_back_it_gives_the_same_labels(name: str, registry: Registry, grid:
 
 def test_monai_runs_it(registry: Registry, tmp_path: Path) -> None:
     """MONAI's own transforms, network and inferer mark what Ichor marks when it looks everywhere."""
-    demo = load_spec(SHIPPED / "specs" / "phantom-demo.json")
-    parameters = {**demo.parameters, "everywhere": True, "overlap": 0.25}
-    parameters["window"] = parameters.pop("window_zyx")
-    spec = replace(demo, name="demo-here", spacing_zyx_mm=SPACING_ZYX_MM, parameters=parameters)
-    kept(registry, spec, load_file(SHIPPED / "weights" / "phantom-demo.safetensors"))
-    write_bundle(registry, "demo-here", tmp_path / "out")
-    hu_zyx, truth_zyx = kept_scan()
+    parameters, window = NETWORKS["unet-3d"]
+    spec = entry(registry, "unet-3d", parameters, window, everywhere=True)
+    write_bundle(registry, spec.name, tmp_path / "out")
+    metadata = json.loads((tmp_path / "out" / "configs" / "metadata.json").read_text())
+    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["1"] == "IPH"
+    assert "$" not in (tmp_path / "out" / "configs" / "inference.json").read_text()
+    hu_zyx, _ = kept_scan()
     head = HeadGrid(
         hu_zyx=hu_zyx.astype(np.float32),
         spacing_zyx_mm=SPACING_ZYX_MM,
         scanned_zyx=np.ones(hu_zyx.shape, dtype=np.bool_),
     )
-    found = labels_of(registry, "demo-here", head)
-    metadata = json.loads((tmp_path / "out" / "configs" / "metadata.json").read_text())
-    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["1"] == "IPH"
-    assert "$" not in (tmp_path / "out" / "configs" / "inference.json").read_text()
-    assert (found > 0).sum() > 1000
+    found = labels_of(registry, spec.name, head)
+    assert len(np.unique(found)) > 2
     said = bundle_answer(tmp_path / "out", orientation="SPL")
-    assert int((said != found).sum()) <= 3  # another order of sums moves a voxel that lies on the fence
-    assert (truth_zyx[found > 0] > 0).mean() > 0.3
+    assert (said != found).mean() < 1e-4  # another order of sums moves a voxel that lies on the fence
 
 
 def test_what_a_bundle_cannot_say_is_refused(registry: Registry, tmp_path: Path) -> None:

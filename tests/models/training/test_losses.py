@@ -146,7 +146,7 @@ def test_a_masked_loss_is_masked_in_service() -> None:
     spec = spec_of(recipe)
     assert spec.parameters["answer_hu"] == [0.0, 130.0]
     network = build(recipe.model.network, network_parameters(recipe)).eval()
-    network.head.bias.data.copy_(torch.tensor([-50.0, 50.0]))  # type: ignore[union-attr]
+    network.head.bias.data.copy_(torch.tensor([-50.0, 50.0]))  # type: ignore[union-attr,operator]
     segmenter = SlidingWindowSegmenter(spec, [network], members=(1,), precision="float32", device=torch.device("cpu"))
     said = segmenter.segment(sample.grid(SPACING))
     blood = said.probabilities_czyx.argmax(axis=0) == 1

@@ -30,15 +30,16 @@ def test_without_change_it_is_the_patch() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"rotation_deg": 40.0}, {"scaling": 0.2}, {"elastic_mm": 3.0}], ids=lambda one: next(iter(one))
+    "warp",
+    [replace(NONE, rotation_deg=40.0), replace(NONE, scaling=0.2), replace(NONE, elastic_mm=3.0)],
+    ids=("turned", "scaled", "bent"),
 )
-def test_labels_go_with_the_blood(change: dict[str, float]) -> None:
+def test_labels_go_with_the_blood(warp: Warp) -> None:
     """Wherever the patch is moved, labelled voxels are as bright as blood, and what is ignored stays ignored."""
     plain = head(1)
     marks = plain.labels_zyx.copy()
     marks[:, :, :8] = IGNORED
     sample = Sample.of("ignored", plain.hu_zyx, marks, plain.scanned_zyx)
-    warp = replace(NONE, **change)
     moved = []
     for seed in range(8):
         hu, labels = warp.cut(sample, (0, 0, 0), (20, 48, 48), np.random.default_rng(seed))
