@@ -14,6 +14,8 @@ import pytest
 from highdicom.seg import segread
 
 from console.cli.entry import run
+from models.registry import Registry
+from models.segmenter import HeadGrid
 from tests.models.adding.families import (
     FIVE,
     Trained,
@@ -73,7 +75,6 @@ def _read(seg: Path, scan: Path) -> Labels:
         [header.SOPInstanceUID for header in headers], assert_missing_frames_are_empty=True
     )
     channels = {"Intraparenchymal": 1, "Extra-axial, type not determined": 2, "Subdural": 2}
-    channels |= {"Intraventricular": 3, "Perilesional oedema": 4}
     labels = np.zeros(pixels.shape[:3], dtype=np.uint8)
     for number in segmentation.segment_numbers:
         title = str(segmentation.get_segment_description(number).SegmentLabel)
@@ -160,13 +161,25 @@ def test_the_kept_scan_has_both_bleeds() -> None:
     assert set(np.unique(truth)) == {0, 1, 2}
 
 
-def test_a_model_goes_out_and_comes_back(tmp_path: Path, process: Process) -> None:
+def test_a_model_goes_out_and_comes_back(tmp_path: Path, data_dir: Path) -> None:
     """The shipped model, written as a MONAI bundle and added again, marks the same; a folder is not written twice."""
     bundle = tmp_path / "bundle"
     assert run(["models", "export", "phantom-demo", str(bundle)]) == 0
     assert run(["models", "add", str(bundle), "--name", "came-back"]) == 0
     assert run(["models", "export", "came-back", str(tmp_path / "second")]) == 0
     assert run(["models", "export", "phantom-demo", str(bundle)]) == 1
-    expected, found = process("phantom-demo"), process("came-back")
+    registry = Registry(data_dir / "models")
+    hu_zyx = kept_scan()[0][6:22, 24:152, 24:152].astype(np.float32)
+    grid = HeadGrid(
+        hu_zyx=hu_zyx,
+        spacing_zyx_mm=registry.spec("came-back").spacing_zyx_mm,
+        scanned_zyx=np.ones(hu_zyx.shape, dtype=np.bool_),
+    )
+    expected, found = (
+        registry.load(name, device="cpu", precision="float32", threads=1)
+        .segment(grid)
+        .probabilities_czyx.argmax(axis=0)
+        for name in ("phantom-demo", "came-back")
+    )
     assert (expected > 0).sum() > 1000
-    assert int((found != expected).sum()) <= 20  # native voxels: kernels between zeros are summed in another order
+    assert int((found != expected).sum()) <= 3  # kernels between zeros are summed in another order
