@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ichor.errors import ModelError
+from models.engines.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +122,11 @@ def _calls(network: nn.Module, sides: Sequence[int]) -> list[_Call]:
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 1, *sides, device=next(network.parameters()).device))
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        why = str(error).splitlines()[0]
+        raise ModelError(f"The network cannot take a patch of {' x '.join(map(str, sides))}: {why}") from error
     finally:
         network.train(was_training)
         for handle in handles:

@@ -101,7 +101,8 @@ def pretrain(
     else:
         whole.load_state_dict(state.network)
         optimiser.load_state_dict(dict(state.optimiser))
-    wanted = DTYPES[machine.precision]
+    if state.step == how.steps:  # of this training's earlier run, or of another's that shares it
+        return
     with (
         closing(Curve(place / CURVE, after_step=state.step)) as curve,
         closing(EventLog(place, after_step=state.step)) as events,
@@ -111,19 +112,12 @@ def pretrain(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.zero_grad(set_to_none=True)
-            try:
-                with torch.autocast(machine.device.type, dtype=wanted, enabled=wanted is not torch.float32):
-                    loss = task.loss(material, chance(seed, step, 0, _CHANCE), machine.device)
-                loss.backward()  # type: ignore[no-untyped-call]
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise PretrainingFailed("The memory is too small: a smaller pretraining.batch may help.") from error
-            if not math.isfinite(float(loss.detach())):
+            loss = _gradients(task, material, chance(seed, step, 0, _CHANCE), machine)
+            if not math.isfinite(loss):
                 raise PretrainingFailed(f"The loss of step {step} is no number: a lower learning_rate may help.")
             torch.nn.utils.clip_grad_norm_(whole.parameters(), _CLIP)
             optimiser.step()
-            point = {"step": step, "loss": float(loss.detach()), "learning_rate": rate}
+            point = {"step": step, "loss": loss, "learning_rate": rate}
             curve.add(point)
             events.add(point)
             if step % recipe.training.checkpoint_every == 0 or step == how.steps:
@@ -132,6 +126,20 @@ def pretrain(
             if on_progress is not None:
                 on_progress(step / how.steps)
     _log.info("pretrained", kind=how.kind, seed=seed, steps=how.steps)
+
+
+def _gradients(task: Task, material: Material, random: np.random.Generator, machine: Machine) -> float:
+    """Lay the gradients of one batch into the task's parameters; return its loss."""
+    wanted = DTYPES[machine.precision]
+    try:
+        with torch.autocast(machine.device.type, dtype=wanted, enabled=wanted is not torch.float32):
+            loss = task.loss(material, random, machine.device)
+        loss.backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise PretrainingFailed("The memory is too small: a smaller pretraining.batch may help.") from error
+    return float(loss.detach())
 
 
 def run_of(recipe: Recipe, seed: int, material: Material) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ichor.errors import ModelError
 from models.networks.catalogue import build
 from models.training.checkpoint import CheckpointUnfit
 from models.training.curve import read_curve
@@ -81,12 +82,12 @@ def test_several_trainings_can_begin_with_one(tmp_path: Path) -> None:
     recipe = recipe_with("context-restoration", 3)
     shared = tmp_path / "shared"
     train(recipe, 1, heads_with_material(), tmp_path / "a", pretrained_in=shared)
-    before = (shared / PRETRAINING_CURVE).stat().st_mtime_ns
+    before = {path: path.stat().st_mtime_ns for path in shared.iterdir()}
     longer = replace(recipe, training=replace(HOW, steps=6))
     fewer = replace(heads_with_material(), training=[head(0)], digest="fewer")
     train(longer, 1, fewer, tmp_path / "b", pretrained_in=shared)
     assert [one["step"] for one in read_curve(shared / PRETRAINING_CURVE)] == [1, 2, 3]
-    assert (shared / PRETRAINING_CURVE).stat().st_mtime_ns >= before
+    assert {path: path.stat().st_mtime_ns for path in shared.iterdir()} == before
     other = replace(heads_with_material(), material=replace(heads_with_material().material, digest="others"))  # type: ignore[type-var]
     for changed, seed, seen in (
         (recipe_with("global-contrastive", 3), 1, heads_with_material()),
@@ -113,6 +114,13 @@ def test_every_network_has_levels_to_hold_on_to(model: ModelRecipe) -> None:
     axis = 3 if model.orientation == "RAS" else 1
     assert of_slices(deep, 2, model.patch[axis - 1], axis).shape == (2, model.patch[axis - 1], taps.deepest_channels)
     assert not network._forward_hooks
+
+
+def test_a_patch_that_does_not_fit_is_said(tmp_path: Path) -> None:
+    """Sides that the network cannot take are named before the first step."""
+    recipe = recipe_with("context-restoration", 2, patch=(4, 15, 15))
+    with pytest.raises(ModelError, match="4 x 15 x 15"):
+        train(recipe, 1, heads_with_material(), tmp_path)
 
 
 def test_contrast_by_hand() -> None:
