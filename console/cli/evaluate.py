@@ -9,7 +9,7 @@ from console.cli.display import out, print_table, progress_bar
 from console.cli.options import ConfigOption, JsonOption, MembersOption, load
 from console.cli.outcome import ExitCode
 from console.evaluation.report import figure
-from console.evaluation.task import Folders, ModelOnData, Ways, evaluate_folders, evaluate_model
+from console.evaluation.task import EXTRAS, Folders, ModelOnData, Ways, evaluate_folders, evaluate_model
 from models.evaluation.evaluation import Evaluation
 from models.evaluation.exam import ALARM_ML
 from models.training.data.catalogue import READERS
@@ -43,6 +43,10 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     data: DataOption = None,
     reader: ReaderOption = None,
     members: MembersOption = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="EXTRA", help=f"Beside the model, repeatable: {', '.join(EXTRAS)}."),
+    ] = None,
     keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Keep the model's answers here.")] = None,
     label_map: LabelMapOption = None,
     images: Annotated[
@@ -58,14 +62,19 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     """Score masks against truth, per scan and in sum.
 
     Either --truth and --pred, folders of NIfTI masks or DICOM SEG (named seg.dcm) paired by name; or --model and
-    --data, which runs a model over a data set first. Exit code 3: some scans could not be scored; they are named.
+    --data, which runs a model over a data set first; mirror images and post-processing (--with) stand in its name. Exit
+    code 3: some scans could not be scored; they are named.
     """
     ways = Ways(settings=load(config), label_maps=tuple(label_map or ()), alarm_ml=alarm_ml, html=html)
     with progress_bar("Evaluating") as on_progress:
         if truth is not None and pred is not None and model is None and data is None:
             evaluation = evaluate_folders(Folders(truth=truth, answer=pred, images=images), ways, on_progress)
         elif model is not None and data is not None and truth is None and pred is None:
-            task = ModelOnData(model=model, data=data, reader=reader, members=members, keep=keep)
+            extras = tuple(extra or ())
+            unknown = [one for one in extras if one not in EXTRAS]
+            if unknown:
+                raise typer.BadParameter(f"--with {unknown[0]}: there are {', '.join(EXTRAS)}.")
+            task = ModelOnData(model=model, data=data, reader=reader, members=members, keep=keep, extras=extras)
             evaluation = evaluate_model(task, ways, on_progress)
         else:
             raise typer.BadParameter("Give --truth DIR and --pred DIR, or --model NAME and --data DIR.")

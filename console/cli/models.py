@@ -11,7 +11,7 @@ from console.cli.options import ConfigOption, JsonOption, load
 from models.registry import Registry, default_registry
 from models.spec import ModelSpec
 
-app = typer.Typer(help="List, show, fetch, add and remove models.", no_args_is_help=True)
+app = typer.Typer(help="List, show, fetch, add, export and remove models.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 
@@ -128,6 +128,25 @@ def add(
         return
     labels = ", ".join(f"{label.name}{'' if label.haemorrhage else ' (not haemorrhage)'}" for label in spec.labels)
     typer.echo(f"{spec.name} is added: {spec.source}; marks {labels}. Digest {spec.digest}.")
+
+
+@app.command()
+def export(
+    name: NameArgument,
+    out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not exist yet.")],
+    *,
+    member: Annotated[
+        int | None, typer.Option("--member", metavar="N", min=1, help="Which member; a bundle holds one network.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write a model as a MONAI bundle, which `ichor models add` reads back to the same labels."""
+    registry = registry_of(config)
+    # Delayed for the same reason.
+    from models.adding.outgoing_bundle import write_bundle
+
+    spec = write_bundle(registry, name, out_dir, member=member)
+    typer.echo(f"{spec.name} is in {out_dir}. Terms: {spec.licence}.")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from console.cli.options import ConfigOption, JsonOption, load
 from console.evaluation.report import figure
 from console.training.gathering import Gathered, gather
 from console.training.task import Outcome, check_name, train_model
+from console.training.teaching import Teacher
 from models.registry import default_registry
 from models.training.recipe import load_recipe
 
@@ -63,8 +64,10 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     if fresh:
         for one in recipe.seeds:
             shutil.rmtree(place / f"seed-{one}", ignore_errors=True)
+    teacher = None if recipe.teacher is None else Teacher.of(recipe.teacher.model, registry, settings)
     with progress_bar("Reading scans") as on_progress:
-        gathered = gather(recipe, workshop / "cache" if cache is None else cache, on_progress=on_progress)
+        scans = workshop / "cache" if cache is None else cache
+        gathered = gather(recipe, scans, teacher=teacher, on_progress=on_progress)
     say_data(gathered)
     with progress_bar(f"Training {recipe.name}") as on_progress:
         outcome = train_model(recipe, gathered, registry, place, on_progress=on_progress)
@@ -77,11 +80,12 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
 def say_data(gathered: Gathered) -> None:
     """Say on stderr what is trained on, under which terms, and what cannot be used."""
     for data in gathered.records:
-        typer.echo(
-            f"{data.name}: {len(data.training)} scans to train on, {len(data.validation)} to validate, "
-            f"{len(data.left_out)} left out. Terms: {data.licence.name} ({data.licence.terms}).",
-            err=True,
-        )
+        terms = f"Terms: {data.licence.name} ({data.licence.terms})."
+        if data.use == "masks":
+            shares = f"{len(data.validation)} to validate, {len(data.left_out)} left out"
+            typer.echo(f"{data.name}: {len(data.training)} scans to train on, {shares}. {terms}", err=True)
+        else:
+            typer.echo(f"{data.name}: {len(data.training)} scans without masks, {data.use}. {terms}", err=True)
         for text in data.notes:
             typer.echo(text, err=True)
         for text in data.faults:

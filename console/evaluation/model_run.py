@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from console.evaluation.case_volume import volume_of
@@ -12,11 +13,18 @@ from models.evaluation.pairing import Fault, MaskFiles, Pair, Pairing
 from worker.grid import labels_on_slices, resample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
+
     from models.segmenter import Segmenter
+    from models.spec import LabelSpec
     from models.training.data.case import Case, DataSet
+
+
+Cleaning = Callable[["npt.NDArray[np.uint8]", "Sequence[LabelSpec]"], "npt.NDArray[np.uint8]"]
+"""Changes labels on the slices of a scan, (k, j, i), of these labels."""
 
 
 class NoMasks(PermanentError):
@@ -26,10 +34,16 @@ class NoMasks(PermanentError):
 
 
 def run_model(
-    data: DataSet, segmenter: Segmenter, out: Path, *, on_progress: Callable[[float], None] | None = None
+    data: DataSet,
+    segmenter: Segmenter,
+    out: Path,
+    *,
+    cleanings: Sequence[Cleaning] = (),
+    on_progress: Callable[[float], None] | None = None,
 ) -> Pairing:
     """Segment every scan that has a mask and pair it; a scan that the node could not read becomes a fault.
 
+    `cleanings` change the labels, one after another; raises ModelError where one does not fit the model.
     Beside every answer `NAME.json` states the greatest probability of blood in the scan, and the seconds taken.
     """
     cases = [case for case in data.cases if case.segmented]
@@ -39,7 +53,7 @@ def run_model(
     pairs, faults = [], list(data.faults)
     for number, case in enumerate(cases, start=1):
         try:
-            answer = _segment(case, segmenter, out)
+            answer = _segment(case, segmenter, out, cleanings)
             pairs.append(Pair(name=case.name, truth=case.masks, answer=MaskFiles(mask=answer), image=case.image))
         except PermanentError as error:
             faults.append(Fault(name=case.name, code=error.code, text=f"{case.name}: {error}"))
@@ -48,12 +62,14 @@ def run_model(
     return Pairing(pairs=tuple(pairs), faults=tuple(faults))
 
 
-def _segment(case: Case, segmenter: Segmenter, out: Path) -> Path:
+def _segment(case: Case, segmenter: Segmenter, out: Path, cleanings: Sequence[Cleaning]) -> Path:
     started = time.monotonic()
     held = volume_of(case)
     mapping = resample(held.volume, segmenter.spec.spacing_zyx_mm)
     probabilities = segmenter.segment(mapping.grid).probabilities_czyx
     labels_kji = labels_on_slices(mapping, held.volume, probabilities)
+    for clean in cleanings:
+        labels_kji = clean(labels_kji, segmenter.spec.labels)
     bleeds = [label.index for label in segmenter.spec.haemorrhage_labels]
     stated = {
         "probability": min(float(probabilities[bleeds].sum(axis=0).max()), 1.0),

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from console.evaluation.abc2 import truth_abc2_ml
 from console.evaluation.labels import LabelChoice, choose_labels, labels_of
-from console.evaluation.model_run import run_model
+from console.evaluation.model_run import Cleaning, run_model
 from console.evaluation.report import draw_worst, write_report
 from ichor.settings import Settings
+from models.evaluation.cleaning import claim, tenth
 from models.evaluation.evaluation import Evaluation, Question, evaluate, scoring_of
 from models.evaluation.exam import ALARM_ML
 from models.evaluation.pairing import Pairing, find_images, pair_masks
+from models.evaluation.views import Mirrored, TinyLesions
 from models.registry import default_registry
+from models.segmenter import Segmenter
 from models.training.data.case import DataSet
 from models.training.data.catalogue import read_data
 
 Progress = Callable[[float], None]
+
+_VIEWS: Mapping[str, Callable[[Segmenter], Segmenter]] = {"mirror": Mirrored, "tiny-lesions": TinyLesions}
+_CLEANINGS: Mapping[str, Cleaning] = {"claim": claim, "tenth": tenth}
+EXTRAS = (*_VIEWS, *_CLEANINGS)
+"""What is measured in a row of its own, never as the model's own figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,7 @@ class ModelOnData:
     reader: str | None = None
     members: int | None = None
     keep: Path | None = None  # where the answers are kept
+    extras: tuple[str, ...] = ()  # of EXTRAS: beside the model itself, and in its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +92,12 @@ def evaluate_model(task: ModelOnData, ways: Ways, on_progress: Progress | None =
             precision=settings.analysis.precision,
             threads=settings.analysis.threads,
         )
-        pairing = run_model(data, segmenter, out, on_progress=on_progress)
+        for extra in task.extras:
+            segmenter = _VIEWS[extra](segmenter) if extra in _VIEWS else segmenter
+        cleanings = [_CLEANINGS[extra] for extra in task.extras if extra in _CLEANINGS]
+        for clean in cleanings:
+            clean(np.zeros((1, 1, 1), dtype=np.uint8), spec.labels)  # refused now, not scan by scan
+        pairing = run_model(data, segmenter, out, cleanings=cleanings, on_progress=on_progress)
         of_model = labels_of(spec)
         labels = LabelChoice(
             truth=chosen.truth if data.label_map is None else data.label_map,
@@ -89,7 +105,8 @@ def evaluate_model(task: ModelOnData, ways: Ways, on_progress: Progress | None =
             segment_values=of_model.segment_values,
             truth_segment_values=chosen.truth_segment_values,
         )
-        question = _question(labels, system=task.model, data=data.name, ways=ways, notes=_notes(data))
+        system = " + ".join((task.model, *task.extras))
+        question = _question(labels, system=system, data=data.name, ways=ways, notes=_notes(data))
         images = {case.name: case.image for case in data.cases if case.image is not None}
         return _finish(pairing, question, ways, images, on_progress)
 

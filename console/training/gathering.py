@@ -6,7 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from console.training.material import Look, apart_from, read_material
 from console.training.samples import Reading, read_samples
+from console.training.teaching import Teacher, teach
 from ichor.errors import PermanentError
 from models.evaluation.label_map import parse_label_map
 from models.training.data.case import BadDataSet, DataSet
@@ -53,6 +55,7 @@ class _Parts:
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
     left_out: tuple[Case, ...]
+    every: tuple[Case, ...]  # that may train, before the share of the labels
 
 
 def read_sets(recipe: Recipe) -> tuple[tuple[DataSet, ...], tuple[str, ...]]:
@@ -66,14 +69,24 @@ def read_sets(recipe: Recipe) -> tuple[tuple[DataSet, ...], tuple[str, ...]]:
     return sets, refuse_overlaps(sets, allowed=recipe.allow_overlaps)
 
 
-def gather(recipe: Recipe, cache: Path, *, on_progress: Callable[[float], None] | None = None) -> Gathered:
+def gather(
+    recipe: Recipe,
+    cache: Path,
+    *,
+    teacher: Teacher | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Gathered:
     """Gather the scans; those that cannot be used are named in the records.
 
-    Raises SplitInvalid, RecipeInvalid where masks cannot teach the labels, and NoScans where a part stays empty.
+    A recipe with a teacher needs it loaded. Raises SplitInvalid, RecipeInvalid where masks cannot teach the labels, and
+    NoScans where a part stays empty.
     """
     sets, warnings = read_sets(recipe)
     dealt = [_deal(data, recipe.split) for data in sets]
+    looks = _looks(recipe, dealt)
+    unlabelled = [] if recipe.teacher is None else [_read_set(one) for one in recipe.teacher.data]
     total, done = sum(len(one.training) + len(one.validation) for one in dealt), 0
+    total += sum(len(look.cases) for look in looks) + sum(len(data.cases) for data in unlabelled)
 
     def on_sample() -> None:
         nonlocal done
@@ -93,13 +106,39 @@ def gather(recipe: Recipe, cache: Path, *, on_progress: Callable[[float], None] 
         if not found:
             faults = [text for record in records for text in record.faults]
             raise NoScans(f"There is no scan to {what}{f': {faults[0]}' if faults else ' in the chosen folds.'}")
+    licences = [data.licence for data in sets]
+    material = None
+    if recipe.pretraining is not None:
+        material, of_looks = read_material(recipe, looks, cache, on_sample)
+        if not material.samples:
+            raise NoScans("There is no scan to pre-train on.")
+        records += of_looks
+        licences += [look.data.licence for look in looks]
+    if recipe.teacher is not None:
+        if teacher is None:
+            raise NoScans(f"The teacher {recipe.teacher.model} is not loaded.")
+        known = frozenset(case.patient for one in dealt for case in (*one.every, *one.validation, *one.left_out))
+        lesson = teach(recipe, recipe.teacher, teacher, unlabelled, known, cache, on_sample)
+        training += lesson.samples
+        records += lesson.records
+        licences += [teacher.licence, *(data.licence for data in unlabelled)]
     digest = hashlib.sha256("".join(record.sha256 for record in records).encode()).hexdigest()
     return Gathered(
-        heads=Heads(training=training, validation=validation, digest=digest),
+        heads=Heads(training=training, validation=validation, digest=digest, material=material),
         records=tuple(records),
-        licence=inherited(data.licence for data in sets),
+        licence=inherited(licences),
         warnings=warnings,
     )
+
+
+def _looks(recipe: Recipe, dealt: Sequence[_Parts]) -> tuple[Look, ...]:
+    """Return what a pre-training may see: never a patient who validates or is left out."""
+    if recipe.pretraining is None:
+        return ()
+    if not recipe.pretraining.data:
+        return tuple(Look(data=one.data, cases=one.every) for one in dealt)
+    held_out = frozenset(case.patient for one in dealt for case in (*one.validation, *one.left_out))
+    return tuple(apart_from(_read_set(one), held_out) for one in recipe.pretraining.data)
 
 
 def _read_set(one: DataRecipe) -> DataSet:
@@ -122,8 +161,14 @@ def _deal(data: DataSet, how: SplitRecipe) -> _Parts:
     left_out: tuple[Case, ...] = ()
     if how.test_fold is not None:
         training, left_out = parts_of(training, split, how.test_fold)
-    training = share_of(training, how.label_fraction)
-    return _Parts(data=data, split=split, training=training, validation=validation, left_out=left_out)
+    return _Parts(
+        data=data,
+        split=split,
+        training=share_of(training, how.label_fraction),
+        validation=validation,
+        left_out=left_out,
+        every=training,
+    )
 
 
 def _read_parts(

@@ -88,7 +88,7 @@ def _read(case: Case, reading: Reading) -> ReadSample:
 
 def _write(place: Path, case: Case, reading: Reading) -> None:
     """Make a sample; it appears whole or not at all."""
-    arrays = dict(zip(_ARRAYS, _sample(case, reading), strict=True))
+    arrays: dict[str, npt.NDArray[Any]] = dict(zip(_ARRAYS, _sample(case, reading), strict=True))
     digest = hashlib.sha256()
     for path in _files(case):
         digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -50,9 +50,12 @@ def train_model(
     registry: Registry,
     out: Path,
     *,
+    pretrained_in: Path | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Outcome:
     """Train every seed in a folder of `out`, and add the result to the registry.
+
+    Pre-trainings lie in `pretrained_in`, a folder for each seed, where several trainings share them.
 
     An interrupted run goes on where it stopped, if recipe and data are the same.
     """
@@ -64,7 +67,9 @@ def train_model(
             if on_progress is not None:
                 on_progress((number + fraction) / len(recipe.seeds))
 
-        trained.append(train(recipe, seed, gathered.heads, out / f"seed-{seed}", on_progress=on_seed))
+        before = None if pretrained_in is None else pretrained_in / f"seed-{seed}"
+        place = out / f"seed-{seed}"
+        trained.append(train(recipe, seed, gathered.heads, place, pretrained_in=before, on_progress=on_seed))
     manifest = _manifest(recipe, gathered, trained)
     shutil.rmtree(out / ENTRY, ignore_errors=True)
     write_entry(out / ENTRY, recipe, [one.weights for one in trained], manifest)

@@ -124,6 +124,10 @@ class Preparation:
         """Return which of the network's axes runs along an axis of the grid."""
         return self._axes.index(grid_axis)
 
+    def in_network_order(self, of_zyx: tuple[float, float, float]) -> list[float]:
+        """Return three values of the grid's axes in the order of the network's."""
+        return [of_zyx[axis] for axis in self._axes]
+
     def arranged(self, array_zyx: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return an array on the grid with the network's axes, as a view."""
         return np.flip(array_zyx.transpose(self._axes), self._flipped)

@@ -65,6 +65,7 @@ class SlidingWindowSegmenter:
         self.device = str(device)
         self._networks = tuple(networks)
         self._preparation = Preparation.from_spec(spec)
+        self._answer_hu = _answer_hu(spec)
         self._rungs = ladder(
             device,
             batch=BATCH_WINDOWS.get(device.type, 1) if batch is None else batch,
@@ -123,6 +124,12 @@ class SlidingWindowSegmenter:
             if self._tiles:
                 mean = (mean / len(self._networks)).float().softmax(dim=0)
             probabilities[(slice(None), *index)] = mean.numpy()
+        if self._answer_hu is not None:
+            # a network whose loss was masked never learnt what to say there
+            outside = (grid.hu_zyx < self._answer_hu[0]) | (grid.hu_zyx > self._answer_hu[1])
+            probabilities[:, outside] = 0.0
+            probabilities[0, outside] = 1.0
+            member_labels[:, outside] = 0
         return Segmentation(
             probabilities_czyx=probabilities,
             member_labels_mzyx=member_labels,
@@ -195,6 +202,21 @@ class SlidingWindowSegmenter:
         expected = (len(self.spec.labels) + 1, *sides)
         if not isinstance(logits, torch.Tensor) or tuple(logits.shape[1:]) != expected:
             raise ModelError(f"The network of {self.spec.name} does not answer with one channel for each label.")
+
+
+def _answer_hu(spec: ModelSpec) -> tuple[float, float] | None:
+    """Return the range of HU in which the model answers, None for all; raise ModelError where it is none."""
+    said = spec.parameters.get("answer_hu")
+    if said is None:
+        return None
+    if (
+        isinstance(said, list)
+        and len(said) == 2
+        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in said)
+        and said[0] < said[1]
+    ):
+        return float(said[0]), float(said[1])
+    raise ModelError(f"The spec's parameter answer_hu must be [low, high] with low < high, not {said!r}.")
 
 
 def _outside_scan_is_air(grid: HeadGrid, index: tuple[slice, slice, slice]) -> npt.NDArray[np.float32]:

@@ -20,13 +20,17 @@ CHANNELS = (32, 64, 128, 256, 512)
 
 def build_attention_unet(parameters: Mapping[str, Any]) -> AttentionUnet:
     """Build it with untrained weights: `in_channels` (1), `classes` (2), `channels` (a level each), `dropout` (0)."""
+    return AttentionUnet(**attention_unet_arguments(parameters))
+
+
+def attention_unet_arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what MONAI's AttentionUnet is told."""
     channels = tuple(int(width) for width in parameters.get("channels", CHANNELS))
-    strides: list[Any] = [(1, 2, 2), *[(2, 2, 2)] * (len(channels) - 2)]  # MONAI's hint knows cubes only, its code both
-    return AttentionUnet(
-        spatial_dims=3,
-        in_channels=int(parameters.get("in_channels", 1)),
-        out_channels=int(parameters.get("classes", 2)),
-        channels=channels,
-        strides=strides,
-        dropout=float(parameters.get("dropout", 0.0)),
-    )
+    return {
+        "spatial_dims": 3,
+        "in_channels": int(parameters.get("in_channels", 1)),
+        "out_channels": int(parameters.get("classes", 2)),
+        "channels": channels,
+        "strides": [(1, 2, 2), *[(2, 2, 2)] * (len(channels) - 2)],
+        "dropout": float(parameters.get("dropout", 0.0)),
+    }

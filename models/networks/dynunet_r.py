@@ -25,20 +25,25 @@ def build_dynunet_r(parameters: Mapping[str, Any]) -> DynUNet:
 
     While training it answers (batch, 1 + supervised, classes, i, j, k), the first the full result; else that one alone.
     """
+    return DynUNet(**dynunet_r_arguments(parameters))
+
+
+def dynunet_r_arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what MONAI's DynUNet is told."""
     filters: Sequence[int] = parameters.get("filters", FILTERS)
     supervised = int(parameters.get("supervised", 4))
-    return DynUNet(
-        spatial_dims=3,
-        in_channels=int(parameters.get("in_channels", 3)),
-        out_channels=int(parameters.get("classes", 2)),
-        kernel_size=KERNELS,
-        strides=STRIDES,
-        upsample_kernel_size=STRIDES[1:],
-        filters=filters,
-        norm_name=("BATCH", {"affine": True}),
-        act_name=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
-        dropout=0.2,
-        deep_supervision=supervised > 0,
-        deep_supr_num=max(supervised, 1),
-        res_block=True,
-    )
+    return {
+        "spatial_dims": 3,
+        "in_channels": int(parameters.get("in_channels", 3)),
+        "out_channels": int(parameters.get("classes", 2)),
+        "kernel_size": KERNELS,
+        "strides": STRIDES,
+        "upsample_kernel_size": STRIDES[1:],
+        "filters": filters,
+        "norm_name": ("BATCH", {"affine": True}),
+        "act_name": ("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
+        "dropout": 0.2,
+        "deep_supervision": supervised > 0,
+        "deep_supr_num": max(supervised, 1),
+        "res_block": True,
+    }

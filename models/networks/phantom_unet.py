@@ -80,6 +80,41 @@ def build_phantom_unet(parameters: Mapping[str, Any]) -> nn.Module:
     return PhantomUNet(classes=classes, channels=channels, in_channels=in_channels)
 
 
+def as_dynunet(
+    parameters: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return MONAI's DynUNet and its weights that give the same answers; raise ModelError for fewer than three levels.
+
+    DynUNet convolves across slices on the way up at the finest level, where this network does not: its kernels there
+    are these, between zeros.
+    """
+    channels = [int(width) for width in parameters["channels"]]
+    if len(channels) < 3:
+        raise ModelError("MONAI's DynUNet has three levels at least.")
+    strides = [(1, 1, 1), _FIRST_STRIDE_ZYX, *[_STRIDE_ZYX] * (len(channels) - 2)]
+    arguments = {
+        "spatial_dims": 3,
+        "in_channels": int(parameters.get("in_channels", 1)),
+        "out_channels": int(parameters["classes"]),
+        "kernel_size": [_FIRST_KERNEL_ZYX, *[_KERNEL_ZYX] * (len(channels) - 1)],
+        "strides": strides,
+        "upsample_kernel_size": strides[1:],
+        "filters": channels,
+        "norm_name": _NORM,
+        "act_name": _ACTIVATION,
+    }
+    deepest, finest = len(channels) - 2, f"up.{len(channels) - 2}.conv_block."
+    names = {"first.": "input_block.", f"down.{deepest}.": "bottleneck.", "head.": "output_block.conv.conv."}
+    names |= {f"down.{level}.": f"downsamples.{level}." for level in range(deepest)}
+    names |= {f"up.{level}.": f"upsamples.{level}." for level in range(deepest + 1)}
+    found = {}
+    for key, value in weights.items():
+        own = next(name for name in names if key.startswith(name))
+        across = key.startswith(finest) and value.ndim == 5
+        found[names[own] + key.removeprefix(own)] = nn.functional.pad(value, (0, 0, 0, 0, 1, 1)) if across else value
+    return arguments, found
+
+
 def _block(
     channels_in: int, channels_out: int, *, kernel: tuple[int, int, int], stride: tuple[int, int, int]
 ) -> nn.Module:

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 def build_swin_unetr(parameters: Mapping[str, Any]) -> SwinUNETR:
     """Build it with untrained weights: `in_channels` (1), `classes` (2), `features` (48), `depths`, `heads`."""
-    return SwinUNETR(
-        in_channels=int(parameters.get("in_channels", 1)),
-        out_channels=int(parameters.get("classes", 2)),
-        feature_size=int(parameters.get("features", 48)),
-        depths=tuple(parameters.get("depths", (2, 2, 2, 2))),
-        num_heads=tuple(parameters.get("heads", (3, 6, 12, 24))),
-        spatial_dims=3,
-    )
+    return SwinUNETR(**swin_unetr_arguments(parameters))
+
+
+def swin_unetr_arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what MONAI's SwinUNETR is told."""
+    return {
+        "in_channels": int(parameters.get("in_channels", 1)),
+        "out_channels": int(parameters.get("classes", 2)),
+        "feature_size": int(parameters.get("features", 48)),
+        "depths": tuple(parameters.get("depths", (2, 2, 2, 2))),
+        "num_heads": tuple(parameters.get("heads", (3, 6, 12, 24))),
+        "spatial_dims": 3,
+    }

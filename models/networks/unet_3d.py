@@ -24,21 +24,26 @@ def build_unet_3d(parameters: Mapping[str, Any]) -> DynUNet:
 
     While training it answers (batch, 1 + supervised, classes, z, y, x), the first the full result; else that one alone.
     """
+    return DynUNet(**unet_3d_arguments(parameters))
+
+
+def unet_3d_arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what MONAI's DynUNet is told."""
     filters = tuple(int(width) for width in parameters.get("filters", FILTERS))
     if len(filters) < 3:
         raise ValueError("unet-3d has three levels at least")
     supervised = int(parameters.get("supervised", min(2, len(filters) - 2)))
     strides = [(1, 1, 1), (1, 2, 2), *[(2, 2, 2)] * (len(filters) - 2)]
-    return DynUNet(
-        spatial_dims=3,
-        in_channels=int(parameters.get("in_channels", 1)),
-        out_channels=int(parameters.get("classes", 2)),
-        kernel_size=[(1, 3, 3), *[(3, 3, 3)] * (len(filters) - 1)],
-        strides=strides,
-        upsample_kernel_size=strides[1:],
-        filters=filters,
-        norm_name=("INSTANCE", {"affine": True}),
-        act_name=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
-        deep_supervision=supervised > 0,
-        deep_supr_num=max(supervised, 1),
-    )
+    return {
+        "spatial_dims": 3,
+        "in_channels": int(parameters.get("in_channels", 1)),
+        "out_channels": int(parameters.get("classes", 2)),
+        "kernel_size": [(1, 3, 3), *[(3, 3, 3)] * (len(filters) - 1)],
+        "strides": strides,
+        "upsample_kernel_size": strides[1:],
+        "filters": filters,
+        "norm_name": ("INSTANCE", {"affine": True}),
+        "act_name": ("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
+        "deep_supervision": supervised > 0,
+        "deep_supr_num": max(supervised, 1),
+    }

@@ -69,6 +69,11 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
 def _of_data(data: DataRecord) -> str:
     left = f", {len(data.left_out)} left out for testing" if data.left_out else ""
     faults = f", {len(data.faults)} not usable" if data.faults else ""
+    if data.use != "masks":
+        return (
+            f"- {data.name} ({data.licence.name}): {len(data.training)} scans without masks, {data.use}{faults}; "
+            f"SHA-256 `{data.sha256[:16]}`"
+        )
     return (
         f"- {data.name} ({data.licence.name}): {len(data.training)} scans to train on, "
         f"{len(data.validation)} to validate{left}{faults}; SHA-256 `{data.sha256[:16]}`"

@@ -44,6 +44,21 @@ class Checkpoint:
     best_dice_by_label: Mapping[str, float | None]
     stale: int  # validations since then
 
+    @classmethod
+    def at_start(cls, run: str) -> Checkpoint:
+        """Return the state before the first step."""
+        return cls(
+            run=run,
+            step=0,
+            network={},
+            optimiser={},
+            best=None,
+            best_step=0,
+            best_dice=-1.0,
+            best_dice_by_label={},
+            stale=0,
+        )
+
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint in place of the last one."""

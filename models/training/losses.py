@@ -1,8 +1,9 @@
 """The losses that a recipe may name, over (n, classes, a, b, c) logits and (n, a, b, c) labels.
 
-`dice-ce` and `dice-focal` are MONAI's, background left out of the Dice part, which is of the whole batch.
-`dice-ce-present` is for labels that fill less than a hundredth of most patches. A network that answers more than that
-(`models.networks.answer`) is asked for all of it.
+`dice`, `dice-ce` and `dice-focal` are MONAI's, background left out of the Dice part, which is of the whole batch.
+`dice-ce-present` is for labels that fill less than a hundredth of most patches. `slice-dice`, `boundary` and the
+ranking part have files of their own. What a patch says to be `IGNORED` teaches nothing, in any of them. A
+network that answers more than that (`models.networks.answer`) is asked for all of it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
-from monai.losses.dice import DiceCELoss, DiceFocalLoss
+from monai.losses.dice import DiceCELoss, DiceFocalLoss, DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.engines.preparation import Preparation
 from models.networks.answer import Answer
+from models.training.boundary_loss import BoundaryLoss
+from models.training.ranking_loss import RankingLoss
+from models.training.sample import IGNORED
+from models.training.slice_dice import SliceDice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
     Criterion = Callable[[Tensor, Tensor], Tensor]
     AnswerCriterion = Callable[[Tensor | Answer, Tensor], Tensor]
 
+_OF_MONAI = {"dice": DiceLoss, "dice-ce": DiceCELoss, "dice-focal": DiceFocalLoss}
+_SURE = 20.0  # logit of what need not be learnt
 _LABEL_WEIGHT = 2.0  # of a labelled voxel in the cross-entropy; background has 1
 _BACKGROUND_BIAS = 4.0  # logit: about 93 % background at the start, so that training need not learn that first
 
@@ -35,12 +43,22 @@ def loss_of(recipe: Recipe) -> AnswerCriterion:
     Deeply supervised answers, (n, levels, classes, ...) or an Answer's auxiliary ones, weigh 1, 1/2, 1/4, ...; an
     Answer's presence adds its cross-entropy.
     """
-    if recipe.training.loss == "dice-ce-present":
-        blood = tuple(label.index for label in recipe.label_specs if label.haemorrhage)
-        return _Levels(criterion=_PresentDiceCe(blood=blood))
-    kind = DiceCELoss if recipe.training.loss == "dice-ce" else DiceFocalLoss
-    loss = kind(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    return _Levels(criterion=lambda logits, labels: cast("Tensor", loss(logits, labels[:, None])))
+    how = recipe.training
+    blood = tuple(label.index for label in recipe.label_specs if label.haemorrhage)
+    # labels are (n, a, b, c) in the network's axes: slices follow one another along one of them
+    slices = 1 + Preparation.from_parameters({"orientation": recipe.model.orientation}, recipe.model.hu_range).axis(0)
+    if how.loss == "dice-ce-present":
+        criterion: Criterion = _PresentDiceCe(blood=blood)
+    elif how.loss == "slice-dice":
+        criterion = SliceDice(empty_weight=how.empty_slice_weight, slice_axis=slices)
+    elif how.loss == "boundary":
+        criterion = BoundaryLoss(slice_axis=slices)
+    else:
+        loss = _OF_MONAI[how.loss](include_background=False, to_onehot_y=True, softmax=True, batch=True)
+        criterion = _OfMonai(loss=loss)
+    if how.ranking_weight > 0:
+        criterion = _Ranked(criterion=criterion, ranking=RankingLoss(blood=blood), weight=how.ranking_weight)
+    return _Levels(criterion=_Known(criterion=criterion))
 
 
 def expect_background(network: nn.Module, classes: int) -> None:
@@ -52,7 +70,7 @@ def expect_background(network: nn.Module, classes: int) -> None:
             layer.bias.data.copy_(bias)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Levels:
     criterion: Criterion
 
@@ -70,10 +88,48 @@ class _Levels:
 
 
 def _presence_loss(presence: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of which labels each part holds; (n, parts, classes - 1), the parts along the first axis."""
+    """Cross-entropy of which labels each part holds; (n, parts, classes - 1), the parts along the first axis.
+
+    A part that holds something ignored, and a label nowhere else, says nothing about that label.
+    """
     parts = labels.reshape(*presence.shape[:2], -1)
-    held = [(parts == label).any(dim=2) for label in range(1, presence.shape[2] + 1)]
-    return functional.binary_cross_entropy_with_logits(presence, torch.stack(held, dim=2).to(presence.dtype))
+    held = torch.stack([(parts == label).any(dim=2) for label in range(1, presence.shape[2] + 1)], dim=2)
+    known = (held | ~(parts == IGNORED).any(dim=2, keepdim=True)).to(presence.dtype)
+    loss = functional.binary_cross_entropy_with_logits(presence, held.to(presence.dtype), known, reduction="sum")
+    return loss / known.sum().clamp(min=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OfMonai:
+    loss: nn.Module
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return cast("Tensor", self.loss(logits, labels[:, None]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ranked:
+    criterion: Criterion
+    ranking: RankingLoss
+    weight: float
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.criterion(logits, labels) + self.weight * self.ranking(logits, labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is ignored counts as background that was answered surely: it adds no loss and has no gradient."""
+
+    criterion: Criterion
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        ignored = labels == IGNORED
+        if not bool(ignored.any()):
+            return self.criterion(logits, labels)
+        sure = torch.full((1, logits.shape[1], 1, 1, 1), -_SURE, device=logits.device, dtype=logits.dtype)
+        sure[:, 0] = _SURE
+        return self.criterion(torch.where(ignored[:, None], sure, logits), labels.masked_fill(ignored, 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

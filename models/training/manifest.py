@@ -28,6 +28,7 @@ class DataRecord:
     faults: tuple[str, ...]
     notes: tuple[str, ...]
     sha256: str
+    use: str = "masks"  # or "pre-training", or whose pseudo-labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ import torch
 
 from models.engines.preparation import Preparation
 from models.segmenter import OUTSIDE_HU
+from models.training.sample import IGNORED
+from models.training.warp import Warp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +38,13 @@ class Patches:
     batch: int
     on_lesion: float
     augmentation: Augmentation
+    warp: Warp
+    loss_hu: tuple[float, float] | None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Patches:
         """Read what the recipe says; raise ModelError for an impossible orientation."""
-        model = recipe.model
+        model, how = recipe.model, recipe.augmentation
         preparation = Preparation.from_parameters(
             {"orientation": model.orientation, "mirror_image": model.mirror_image}, model.hu_range
         )
@@ -51,7 +55,14 @@ class Patches:
             spacing_zyx_mm=model.spacing_zyx_mm,
             batch=recipe.training.batch,
             on_lesion=recipe.training.on_lesion,
-            augmentation=recipe.augmentation,
+            augmentation=how,
+            warp=Warp(
+                rotation_deg=how.rotation_deg,
+                scaling=how.scaling,
+                elastic_mm=how.elastic_mm,
+                spacing_yx_mm=model.spacing_zyx_mm[1:],
+            ),
+            loss_hu=recipe.training.loss_hu,
         )
 
     def draw(self, samples: Sequence[Sample], random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,29 +70,44 @@ class Patches:
         images, labels = [], []
         for _ in range(self.batch):
             sample = samples[int(random.integers(len(samples)))]
-            hu, label = self._cut(sample, self._corner(sample, random))
-            hu = self._changed(hu, random)
+            corner = self.corner(sample, random)
+            if self.warp.moves:
+                hu, label = self.warp.cut(sample, corner, self.sides_zyx, random)
+            else:
+                hu, label = self.cut(sample, corner)
+            if self.loss_hu is not None:
+                low, high = self.loss_hu
+                label = np.where((hu >= low) & (hu <= high), label, np.uint8(IGNORED))
+            views = self.changed(np.stack([hu, *self._opposite(sample, corner)]), random)
             if random.random() < self.augmentation.mirror:
-                hu, label = hu[..., ::-1], label[..., ::-1]
-            images.append(self.preparation.tensor(*hu))
+                views, label = views[..., ::-1], label[..., ::-1]
+            images.append(self.preparation.tensor(*views))
             labels.append(torch.from_numpy(np.ascontiguousarray(self.preparation.arranged(label), dtype=np.int64)))
         return torch.cat(images), torch.stack(labels)
 
-    def _cut(self, sample: Sample, corner: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-        """Return HU (views, z, y, x) and labels (z, y, x)."""
-        z, y, x = (slice(start, start + size) for start, size in zip(corner, self.sides_zyx, strict=True))
-        box = (z, y, x)
-        shape = sample.labels_zyx.shape
-        padding = [(0, max(0, size - length)) for size, length in zip(self.sides_zyx, shape, strict=True)]
-        views = [np.where(sample.scanned_zyx[box], sample.hu_zyx[box].astype(np.float32), np.float32(OUTSIDE_HU))]
-        if sample.plane is not None:
-            views.append(sample.plane.mirrored(sample.hu_zyx, self.spacing_zyx_mm, box))
-        return (
-            np.stack([np.pad(view, padding, constant_values=OUTSIDE_HU) for view in views]),
-            np.pad(sample.labels_zyx[box], padding),
-        )
+    def cut(self, sample: Sample, corner: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        """Return HU and labels (z, y, x) of the patch that begins there."""
+        box = self._box(corner)
+        padding = self._padding(sample)
+        hu = np.where(sample.scanned_zyx[box], sample.hu_zyx[box].astype(np.float32), np.float32(OUTSIDE_HU))
+        return np.pad(hu, padding, constant_values=OUTSIDE_HU), np.pad(sample.labels_zyx[box], padding)
 
-    def _changed(self, hu: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
+    def _opposite(self, sample: Sample, corner: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+        """Return the HU that lie opposite in the head, for networks that compare its halves."""
+        if sample.plane is None:
+            return []
+        mirrored = sample.plane.mirrored(sample.hu_zyx, self.spacing_zyx_mm, self._box(corner))
+        return [np.pad(mirrored, self._padding(sample), constant_values=OUTSIDE_HU)]
+
+    def _box(self, corner: Sequence[int]) -> tuple[slice, slice, slice]:
+        z, y, x = (slice(start, start + size) for start, size in zip(corner, self.sides_zyx, strict=True))
+        return z, y, x
+
+    def _padding(self, sample: Sample) -> list[tuple[int, int]]:
+        shape = sample.labels_zyx.shape
+        return [(0, max(0, size - length)) for size, length in zip(self.sides_zyx, shape, strict=True)]
+
+    def changed(self, hu: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
         """Change contrast, brightness and noise; what lies outside the scan stays air."""
         how = self.augmentation
         contrast = np.float32(random.uniform(1 - how.contrast, 1 + how.contrast))
@@ -91,7 +117,7 @@ class Patches:
         kept: npt.NDArray[np.float32] = np.where(hu > OUTSIDE_HU + 1, changed, np.float32(OUTSIDE_HU))
         return kept
 
-    def _corner(self, sample: Sample, random: np.random.Generator) -> list[int]:
+    def corner(self, sample: Sample, random: np.random.Generator) -> list[int]:
         """Return where a patch begins: round a labelled voxel, or anywhere."""
         shape = sample.labels_zyx.shape
         most = [max(0, length - size) for length, size in zip(shape, self.sides_zyx, strict=True)]
@@ -106,8 +132,8 @@ class Patches:
         return [int(random.integers(top + 1)) for top in most]
 
 
-def chance(seed: int, step: int, batch: int) -> np.random.Generator:
+def chance(seed: int, step: int, batch: int, *purpose: int) -> np.random.Generator:
     """Return the chance of one batch, and seed torch's with it (dropout)."""
-    random = np.random.default_rng((seed, step, batch))
+    random = np.random.default_rng((seed, step, batch, *purpose))
     torch.manual_seed(int(random.integers(2**62)))
     return random

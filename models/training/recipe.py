@@ -26,7 +26,14 @@ from ichor.errors import PermanentError
 from models.spec import LabelSpec, Name, PositiveMm
 from models.vocabulary import label_named
 
-Loss = Literal["dice-ce", "dice-focal", "dice-ce-present"]
+Loss = Literal["dice", "dice-ce", "dice-focal", "dice-ce-present", "slice-dice", "boundary"]
+Pretraining = Literal[
+    "context-restoration",
+    "global-contrastive",
+    "local-contrastive",  # global besides
+    "binary-classification",
+    "multi-class-classification",
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Sides = tuple[Count, Count, Count]
@@ -111,6 +118,9 @@ class TrainingRecipe:
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     loss: Loss = "dice-ce"
+    loss_hu: HuWindow | None = None  # voxels outside are neither taught nor, in service, answered (masked loss)
+    empty_slice_weight: Annotated[float, Field(gt=0, le=1)] = 0.2  # of `slice-dice`
+    ranking_weight: Annotated[float, Field(ge=0, le=10)] = 0.0  # of the ranking part beside the loss; 0: none
     on_lesion: Share = 0.75  # of the patches that are laid round a labelled voxel
     validate_every: Count = 200  # steps
     patience: Annotated[int, Field(ge=0)] = 0  # validations without a better one before it stops; 0: never
@@ -118,6 +128,53 @@ class TrainingRecipe:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device computes it natively
     device: str = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0: torch's own choice
+
+    def __post_init__(self) -> None:
+        """Refuse a window without width."""
+        if self.loss_hu is not None and self.loss_hu[0] >= self.loss_hu[1]:
+            raise ValueError("loss_hu: must be [low, high] with low < high")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainingRecipe:
+    """What the network learns before it sees a mask."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    kind: Pretraining
+    steps: Count = 1000
+    batch: Count = 4  # patches at once; in contrastive kinds the others of a batch are the strangers
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    patch: Sides | None = None  # None: the model's; for classification as wide as a slice is best
+    data: tuple[DataRecipe, ...] = ()  # none: the training patients of the recipe's own data, whatever label_fraction
+
+    def __post_init__(self) -> None:
+        """Refuse a contrast without strangers."""
+        if self.kind.endswith("contrastive") and self.batch < 2:
+            raise ValueError("batch: a contrastive pre-training needs two patches at once, at least")
+
+    @property
+    def uses_slices(self) -> bool:
+        """Whether it needs to know what is on which slice."""
+        return self.kind.endswith("classification")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherRecipe:
+    """Noisy Student (Lin and Yuh, arXiv 2105.00582): a model of the registry labels scans that nobody did."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    model: Name
+    data: Annotated[tuple[DataRecipe, ...], Field(min_length=1)]  # masks that there may be are not read
+    above: Share = 0.7  # this probability is a label
+    below: Share = 0.3  # less than this of everything is background; what lies between is ignored
+    top_share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of all slices, the likeliest to show blood; no others count
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that leave a voxel two things at once."""
+        if not self.above >= 0.5 or not self.below <= 0.5:
+            raise ValueError("above: must be 0.5 at least, and below 0.5 at most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +187,9 @@ class Augmentation:
     contrast: Annotated[float, Field(ge=0, le=0.5)] = 0.07  # about 35 HU
     brightness_hu: Annotated[float, Field(ge=0, le=50)] = 2.0
     noise_hu: Annotated[float, Field(ge=0, le=50)] = 1.5  # greatest standard deviation
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # within the slice, either way
+    scaling: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # 0.1: from 0.9 to 1.1 times
+    elastic_mm: Annotated[float, Field(ge=0, le=20)] = 0.0  # standard deviation of smooth displacements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +209,8 @@ class Recipe:
     split: SplitRecipe = field(default_factory=SplitRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    pretraining: PretrainingRecipe | None = None
+    teacher: TeacherRecipe | None = None
 
     def __post_init__(self) -> None:
         """Refuse seeds and labels twice; names that are no label raise ModelSpecInvalid."""
@@ -157,6 +219,11 @@ class Recipe:
         names = [label.name for label in self.label_specs]
         if len(set(names)) != len(names):
             raise ValueError("labels: each once")
+        how = self.augmentation
+        if self.model.mirror_image and max(how.rotation_deg, how.scaling, how.elastic_mm) > 0:
+            raise ValueError("mirror_image: what lies opposite is not turned, scaled or bent with the patch")
+        if self.model.mirror_image and self.pretraining is not None:
+            raise ValueError("mirror_image: pre-trainings see the scan alone")
 
     @property
     def label_specs(self) -> tuple[LabelSpec, ...]:
@@ -166,15 +233,18 @@ class Recipe:
     @property
     def sha256(self) -> str:
         """Hash over all that decides the weights: not over where and on what it runs."""
-        deciding = replace(self, training=replace(self.training, device="auto", threads=0), data=())
-        plain = _adapter().dump_python(deciding, mode="json")
+        plain = plain_of(replace(self, training=replace(self.training, device="auto", threads=0), data=()))
+        for part in ("pretraining", "teacher"):
+            if plain[part] is not None:
+                del plain[part]["data"]  # the hash of the scans stands for it
         return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_plain(self) -> dict[str, Any]:
         """Return the recipe as JSON values, without folders of this machine."""
-        plain: dict[str, Any] = _adapter().dump_python(self, mode="json")
-        for one in plain["data"]:
-            one["path"] = Path(one["path"]).name
+        plain = plain_of(self)
+        for part in (plain, plain["pretraining"], plain["teacher"]):
+            for one in () if part is None else part["data"]:
+                one["path"] = Path(one["path"]).name
         if plain["split"]["file"] is not None:
             plain["split"]["file"] = Path(plain["split"]["file"]).name
         return plain
@@ -193,12 +263,24 @@ def load_recipe(path: Path) -> Recipe:
     except ValueError as error:
         raise RecipeInvalid(f"The recipe {path} is not valid: {error}.") from error
     at = path.resolve().parent
-    split_file = recipe.split.file
+    split_file, pretraining, teacher = recipe.split.file, recipe.pretraining, recipe.teacher
     return replace(
         recipe,
-        data=tuple(replace(one, path=at / one.path) for one in recipe.data),
+        data=_placed(recipe.data, at),
+        pretraining=None if pretraining is None else replace(pretraining, data=_placed(pretraining.data, at)),
+        teacher=None if teacher is None else replace(teacher, data=_placed(teacher.data, at)),
         split=recipe.split if split_file is None else replace(recipe.split, file=at / split_file),
     )
+
+
+def plain_of(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as JSON values."""
+    plain: dict[str, Any] = _adapter().dump_python(recipe, mode="json")
+    return plain
+
+
+def _placed(data: tuple[DataRecipe, ...], at: Path) -> tuple[DataRecipe, ...]:
+    return tuple(replace(one, path=at / one.path) for one in data)
 
 
 @lru_cache(maxsize=1)

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+IGNORED = 255
+"""The label of a voxel of which nobody knows what it is: it teaches nothing, least of all that it is healthy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
     """One scan on the grid, (z, y, x), as `HeadGrid` has it; arrays may lie on disk."""
 
     name: str
     hu_zyx: npt.NDArray[np.float16]  # OUTSIDE_HU outside the scan
-    labels_zyx: npt.NDArray[np.uint8]  # channels of the model, 0 is background
+    labels_zyx: npt.NDArray[np.uint8]  # channels of the model, 0 is background, or IGNORED
     scanned_zyx: npt.NDArray[np.bool_]
     places: Mapping[int, npt.NDArray[np.intp]]  # by label that is there, its voxels as (n, 3)
     plane: MidPlane | None = None  # where a network compares the halves
@@ -36,7 +40,7 @@ class Sample:
         scanned_zyx: npt.NDArray[np.bool_],
     ) -> Sample:
         """Make a sample, its labelled places looked up once."""
-        labelled = np.argwhere(labels_zyx)
+        labelled = np.argwhere((labels_zyx > 0) & (labels_zyx != IGNORED))
         kinds = labels_zyx[tuple(labelled.T)]
         places = {int(label): labelled[kinds == label] for label in np.unique(kinds)}
         return cls(name=name, hu_zyx=hu_zyx, labels_zyx=labels_zyx, scanned_zyx=scanned_zyx, places=places)

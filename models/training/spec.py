@@ -60,5 +60,6 @@ def spec_of(
             "overlap": model.overlap,
             "orientation": model.orientation,
             **({"mirror_image": True} if model.mirror_image else {}),
+            **({} if recipe.training.loss_hu is None else {"answer_hu": list(recipe.training.loss_hu)}),
         },
     )

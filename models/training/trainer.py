@@ -22,8 +22,11 @@ from models.engines.memory import is_out_of_memory
 from models.networks.catalogue import build
 from models.training.checkpoint import Checkpoint, Weights, load_checkpoint, save_checkpoint
 from models.training.curve import Curve
+from models.training.event_log import EventLog
 from models.training.losses import expect_background, loss_of
 from models.training.patches import Patches, chance
+from models.training.pretraining.run import Machine, pretrain
+from models.training.schedule import learning_rate_at
 from models.training.spec import network_parameters, spec_of
 from models.training.validation import Score, validate
 
@@ -35,14 +38,14 @@ if TYPE_CHECKING:
 
     from models.segmenter import Precision
     from models.training.losses import AnswerCriterion
-    from models.training.recipe import Recipe, TrainingRecipe
+    from models.training.pretraining.material import Material
+    from models.training.recipe import Recipe
     from models.training.sample import Sample
 
     Progress = Callable[[float], None]
 
-CHECKPOINT, CURVE = "checkpoint.pt", "curve.jsonl"
+CHECKPOINT, CURVE, PRETRAINING = "checkpoint.pt", "curve.jsonl", "pretraining"
 
-_WARM_UP = 0.15  # share of the steps in which the learning rate rises
 _CLIP = 5.0  # norm of the gradient
 
 _log = structlog.get_logger()
@@ -75,10 +78,21 @@ class Heads:
     training: Sequence[Sample]
     validation: Sequence[Sample]
     digest: str
+    material: Material | None = None  # of the pre-training, where the recipe has one
 
 
-def train(recipe: Recipe, seed: int, heads: Heads, place: Path, *, on_progress: Progress | None = None) -> Trained:
+def train(
+    recipe: Recipe,
+    seed: int,
+    heads: Heads,
+    place: Path,
+    *,
+    pretrained_in: Path | None = None,
+    on_progress: Progress | None = None,
+) -> Trained:
     """Train one seed in a folder of its own, going on where an earlier run there stopped.
+
+    A pre-training lies in a folder of that, or in `pretrained_in`, where several trainings can begin with it.
 
     Raises ModelError for a network that does not fit, CheckpointUnfit where the folder is another training's, and
     TrainingFailed where the loss is no number.
@@ -89,30 +103,29 @@ def train(recipe: Recipe, seed: int, heads: Heads, place: Path, *, on_progress: 
     loop = _Loop.set_up(recipe, seed, heads)
     run = hashlib.sha256(f"{recipe.sha256}:{seed}:{heads.digest}".encode()).hexdigest()
     found = load_checkpoint(place / CHECKPOINT, run)
-    state = loop.begin(run) if found is None else loop.take_up(found)
-    how = recipe.training
-    with closing(Curve(place / CURVE, after_step=state.step)) as curve:
+    how, before = recipe.training, 0 if recipe.pretraining is None else recipe.pretraining.steps
+    if found is None and before:
+        loop.pretrain(place / PRETRAINING if pretrained_in is None else pretrained_in, on_progress)
+    state = Checkpoint.at_start(run) if found is None else loop.take_up(found)
+    with (
+        closing(Curve(place / CURVE, after_step=state.step)) as curve,
+        closing(EventLog(place, after_step=state.step)) as events,
+    ):
         while state.step < how.steps and not (how.patience and state.stale >= how.patience):
             step = state.step + 1
             loss, rate = loop.step(step), learning_rate_at(step, how)
             score = (
                 loop.validate() if heads.validation and (step % how.validate_every == 0 or step == how.steps) else None
             )
-            curve.add({"step": step, "loss": loss, "learning_rate": rate} | ({} if score is None else _said(score)))
+            point = {"step": step, "loss": loss, "learning_rate": rate} | ({} if score is None else _said(score))
+            curve.add(point)
+            events.add(point)
             state = loop.after(state, step, score)
             if step % how.checkpoint_every == 0 or score is not None or step == how.steps:
                 save_checkpoint(place / CHECKPOINT, state)
             if on_progress is not None:
-                on_progress(step / how.steps)
+                on_progress((before + step) / (before + how.steps))
     return loop.result(state)
-
-
-def learning_rate_at(step: int, how: TrainingRecipe) -> float:
-    """Return the rate of a step, counted from 1: a straight rise, then half a cosine down to nothing."""
-    rise = max(1, round(_WARM_UP * how.steps))
-    if step <= rise:
-        return how.learning_rate * step / rise
-    return how.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (how.steps + 1 - rise)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,19 +168,19 @@ class _Loop:
             criterion=loss_of(recipe),
         )
 
-    def begin(self, run: str) -> Checkpoint:
-        """Return the state before the first step."""
-        return Checkpoint(
-            run=run,
-            step=0,
-            network={},
-            optimiser={},
-            best=None,
-            best_step=0,
-            best_dice=-1.0,
-            best_dice_by_label={},
-            stale=0,
-        )
+    def pretrain(self, place: Path, on_progress: Progress | None) -> None:
+        """Give the network the weights of the recipe's pre-training."""
+        how, material = self.recipe.pretraining, self.heads.material
+        if how is None or material is None:
+            raise TrainingFailed("There is nothing to pre-train on.")
+        share = how.steps / (how.steps + self.recipe.training.steps)
+
+        def on_step(fraction: float) -> None:
+            if on_progress is not None:
+                on_progress(share * fraction)
+
+        machine = Machine(device=self.device, precision=self.precision)
+        pretrain(self.recipe, self.seed, self.network, material, place, machine, on_progress=on_step)
 
     def take_up(self, found: Checkpoint) -> Checkpoint:
         """Go on from a checkpoint."""

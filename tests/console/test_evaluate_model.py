@@ -116,3 +116,19 @@ def test_benchmark_parts_have_names(tmp_path: Path) -> None:
     """A part that there is not is wrong usage, before anything is written."""
     assert run(["phantom", str(tmp_path / "out"), "--benchmark", "--part", "validation"]) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_extras_stand_in_the_name(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mirror images and post-processing make another system with figures of its own; what does not fit is refused."""
+    command = ["evaluate", "--model", "phantom-demo", "--data", str(studies), "--json"]
+    assert run(command) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert run([*command, "--with", "mirror", "--with", "tenth"]) == 0
+    extra = json.loads(capsys.readouterr().out)
+    assert (plain["system"], extra["system"]) == ("phantom-demo", "phantom-demo + mirror + tenth")
+    marked = [one["scans"][0]["classes"][0]["answer_ml"] for one in (plain, extra)]
+    assert marked[0] != marked[1]
+    assert abs(marked[0] - marked[1]) < 0.5 * marked[0]
+    assert run([*command, "--with", "claim"]) == 1
+    assert "claim" in capsys.readouterr().err
+    assert run([*command, "--with", "magic"]) == 2

@@ -142,7 +142,7 @@ def write_bundle(folder: Path, trained: Trained, *, labels: tuple[str, ...] = TH
     return folder
 
 
-def bundle_answer(folder: Path) -> Labels:
+def bundle_answer(folder: Path, *, orientation: str = "RAS") -> Labels:
     """Run a bundle as MONAI does, on the kept scan as NIfTI; return labels (z, y, x)."""
     hu_zyx, _ = kept_scan()
     path = folder.parent / "scan.nii.gz"
@@ -159,7 +159,8 @@ def bundle_answer(folder: Path) -> Labels:
     with torch.inference_mode():
         data["pred"] = parser.get_parsed_content("inferer")(data["image"][None], network.eval())[0]
     labels = parser.get_parsed_content("postprocessing")(data)["pred"]
-    return _from_ras(np.asarray(labels[0]))
+    marked = np.asarray(labels[0])
+    return marked.astype(np.uint8) if orientation == "SPL" else _from_ras(marked)
 
 
 def write_exported(folder: Path, trained: Trained) -> Path:

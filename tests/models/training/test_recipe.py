@@ -51,6 +51,19 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
         (("patch = [4, 16, 16]", "patch = [4, 16, 16]\nhu_windows = [[80, 0]]"), "hu_windows"),
         (("patch = [4, 16, 16]", "patch = [4, 16, 16]\n[split]\nby = 'slice'"), "only 'patient'"),
         (("patch = [4, 16, 16]", "patch = [4, 16, 16]\n[split]\ntest_fold = 0"), "test_fold"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[training]\nloss_hu = [80, 0]"), "loss_hu"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[training]\nempty_slice_weight = 0"), "empty_slice_weight"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[augmentation]\nrotation = 5"), "augmentation.rotation"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[pretraining]\nkind = 'osmosis'"), "pretraining.kind"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[pretraining]\nkind = 'global-contrastive'\nbatch = 1"), "two patches"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[pretraining]\nkind = 'global-contrastive'\nstep = 1"), "pretraining.step"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[teacher]\nmodel = 'one'"), "teacher.data"),
+        (("[4, 16, 16]", "[4, 16, 16]\n[teacher]\nmodel = 'one'\nabove = 0.4\n[[teacher.data]]\npath = 'x'"), "above"),
+        (("[4, 16, 16]", "[4, 16, 16]\nmirror_image = true\n[augmentation]\nrotation_deg = 10"), "mirror_image"),
+        (
+            ("[4, 16, 16]", "[4, 16, 16]\nmirror_image = true\n[pretraining]\nkind = 'context-restoration'"),
+            "mirror_image",
+        ),
         (('"ICH"', '"blood clot"'), "blood clot"),
         (('name = "mine"', 'name = "My Model"'), "name"),
         (('name = "mine"', 'name = "mine'), "not valid"),
@@ -68,6 +81,20 @@ def test_the_hash_is_of_what_decides() -> None:
     recipe = recipe_of(TrainingRecipe(steps=5))
     assert recipe.sha256 == replace(recipe, training=replace(recipe.training, device="cuda", threads=7)).sha256
     assert recipe.sha256 != replace(recipe, training=replace(recipe.training, steps=6)).sha256
+
+
+def test_folders_do_not_decide(tmp_path: Path) -> None:
+    """Scans of a teacher and of a pre-training lie beside the recipe, and neither hash nor record says where."""
+    more = "[pretraining]\nkind = 'context-restoration'\n[[pretraining.data]]\npath = 'PLAIN'\n"
+    more += "[teacher]\nmodel = 'one'\n[[teacher.data]]\npath = 'PLAIN'\n"
+    recipe = load_recipe(written(tmp_path, GOOD + more.replace("PLAIN", "here")))
+    assert recipe.pretraining is not None
+    assert recipe.teacher is not None
+    assert recipe.pretraining.data[0].path == recipe.teacher.data[0].path == tmp_path / "here"
+    other = load_recipe(written(tmp_path, GOOD + more.replace("PLAIN", "there")))
+    assert recipe.sha256 == other.sha256
+    assert str(tmp_path) not in str(recipe.to_plain())
+    assert recipe.sha256 != load_recipe(written(tmp_path, GOOD)).sha256
 
 
 def test_masks_teach_what_they_tell_apart() -> None:

@@ -19,8 +19,9 @@ from models.training.curve import read_curve
 from models.training.losses import expect_background, loss_of
 from models.training.patches import Patches, chance
 from models.training.recipe import ModelRecipe, TrainingRecipe
+from models.training.schedule import learning_rate_at
 from models.training.spec import network_parameters, spec_of
-from models.training.trainer import CHECKPOINT, CURVE, TrainingFailed, learning_rate_at, train
+from models.training.trainer import CHECKPOINT, CURVE, TrainingFailed, train
 from tests.models.training.small_heads import SPACING, head, heads, recipe_of
 
 HOW = TrainingRecipe(

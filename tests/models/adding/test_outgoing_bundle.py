@@ -1,0 +1,155 @@
+"""A model as a MONAI bundle: read back it gives the same labels, MONAI runs it, and what it cannot say is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import save_file
+
+import models
+from models.adding.install import add_model
+from models.adding.outgoing_bundle import write_bundle
+from models.adding.package import ModelRefused
+from models.engines.loading import network_of
+from models.registry import Registry
+from models.segmenter import HeadGrid
+from models.spec import FileSpec, ModelSpec, load_spec
+from tests.models.adding.families import bundle_answer
+from tests.models.adding.phantom_scan import SPACING_ZYX_MM, kept_scan
+
+SHIPPED = Path(models.__file__).parent
+NETWORKS: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "attention-unet": ({"channels": [4, 6, 8]}, [8, 32, 32]),
+    "dynunet-r": ({"filters": [4] * 7, "supervised": 2, "in_channels": 1}, [32, 32, 8]),
+    "phantom-unet": ({"channels": [4, 6, 8]}, [8, 32, 32]),
+    "unet-3d": ({"filters": [4, 6, 8, 8]}, [8, 32, 32]),
+}
+
+
+def entry(registry: Registry, name: str, parameters: dict[str, Any], window: list[int], **changes: Any) -> ModelSpec:
+    """Put an untrained network into the registry: its answers are noise, so that any difference is seen."""
+    demo = load_spec(SHIPPED / "specs" / "phantom-demo.json")
+    spec = replace(
+        demo,
+        name=f"some-{name}",
+        spacing_zyx_mm=SPACING_ZYX_MM,
+        parameters={
+            "network": name,
+            "network_parameters": {"classes": 5, **parameters},
+            "window": window,
+            "overlap": 0.25,
+            "orientation": "RAS" if name == "dynunet-r" else "SPL",
+            **changes,
+        },
+    )
+    torch.manual_seed(7)
+    network = network_of(spec)
+    if name == "phantom-unet":
+        network.head.weight.data *= 100  # type: ignore[union-attr,operator]
+        network.head.bias.data.zero_()  # type: ignore[union-attr,operator]
+    return kept(registry, spec, {key: value.clone() for key, value in network.state_dict().items()})
+
+
+def kept(registry: Registry, spec: ModelSpec, state: dict[str, torch.Tensor]) -> ModelSpec:
+    folder = registry.models_dir / spec.name
+    folder.mkdir(parents=True)
+    save_file(state, folder / "member_1.safetensors")
+    content = (folder / "member_1.safetensors").read_bytes()
+    file = FileSpec(name="member_1.safetensors", sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    spec = replace(spec, files=(file,))
+    (folder / "model.json").write_bytes(TypeAdapter(ModelSpec).dump_json(spec))
+    return spec
+
+
+def labels_of(registry: Registry, name: str, grid: HeadGrid) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    segmenter = registry.load(name, device="cpu", precision="float32", threads=1)
+    labels: np.ndarray[tuple[int, ...], np.dtype[np.intp]] = segmenter.segment(grid).probabilities_czyx.argmax(axis=0)
+    return labels
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "models")
+
+
+@pytest.fixture(scope="module")
+def grid() -> HeadGrid:
+    """The kept scan, on the models' own grid."""
+    hu_zyx, _ = kept_scan()
+    hu = hu_zyx[8:16, 40:104, 40:104].astype(np.float32)
+    return HeadGrid(hu_zyx=hu, spacing_zyx_mm=SPACING_ZYX_MM, scanned_zyx=np.ones(hu.shape, dtype=np.bool_))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_read_back_it_gives_the_same_labels(name: str, registry: Registry, grid: HeadGrid, tmp_path: Path) -> None:
+    """Every voxel, and the labels with their codes, the terms and the scaling."""
+    parameters, window = NETWORKS[name]
+    spec = entry(registry, name, parameters, window)
+    write_bundle(registry, spec.name, tmp_path / "out")
+    again = add_model(registry, tmp_path / "out", name="again")
+    assert (again.family, again.labels, again.licence, again.hu_window) == (
+        "bundle",
+        spec.labels,
+        spec.licence,
+        spec.hu_window,
+    )
+    expected, found = labels_of(registry, spec.name, grid), labels_of(registry, "again", grid)
+    assert len(np.unique(expected)) > 2
+    # of the phantom U-Net the finest kernels lie between zeros: another order of sums
+    assert int((found != expected).sum()) <= (3 if name == "phantom-unet" else 0)
+
+
+def test_monai_runs_it(registry: Registry, tmp_path: Path) -> None:
+    """MONAI's own transforms, network and inferer mark what Ichor marks when it looks everywhere."""
+    parameters, window = NETWORKS["unet-3d"]
+    spec = entry(registry, "unet-3d", parameters, window, everywhere=True)
+    write_bundle(registry, spec.name, tmp_path / "out")
+    metadata = json.loads((tmp_path / "out" / "configs" / "metadata.json").read_text())
+    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["1"] == "IPH"
+    assert "$" not in (tmp_path / "out" / "configs" / "inference.json").read_text()
+    hu_zyx, _ = kept_scan()
+    head = HeadGrid(
+        hu_zyx=hu_zyx.astype(np.float32),
+        spacing_zyx_mm=SPACING_ZYX_MM,
+        scanned_zyx=np.ones(hu_zyx.shape, dtype=np.bool_),
+    )
+    found = labels_of(registry, spec.name, head)
+    assert len(np.unique(found)) > 2
+    said = bundle_answer(tmp_path / "out", orientation="SPL")
+    assert (said != found).mean() < 1e-4  # another order of sums moves a voxel that lies on the fence
+
+
+def test_what_a_bundle_cannot_say_is_refused(registry: Registry, tmp_path: Path) -> None:
+    """Networks that are not MONAI's, several windows, masked answers, members without a choice, a folder in the way."""
+    parameters, window = NETWORKS["phantom-unet"]
+    cases = {
+        "no class of MONAI": entry(registry, "se-unet-3d", {"filters": [8, 16, 16]}, [8, 32, 32]),
+        "answer_hu": entry(registry, "phantom-unet", parameters, window, answer_hu=[0, 100]),
+        "several HU windows": entry(
+            registry,
+            "unet-3d",
+            {
+                "filters": [4, 6, 8, 8],
+                "in_channels": 2,
+                "hu_range": [-50, 200],
+                "hu_windows": [[0, 100], [-50, 200]],
+            },
+            [8, 32, 32],
+        ),
+    }
+    for why, spec in cases.items():
+        with pytest.raises(ModelRefused, match=why):
+            write_bundle(registry, spec.name, tmp_path / "out")
+    with pytest.raises(ModelRefused, match="members"):
+        write_bundle(registry, "blast-ct-v1", tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelRefused, match="already"):
+        write_bundle(registry, "phantom-demo", tmp_path / "out")
