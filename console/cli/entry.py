@@ -64,7 +64,9 @@ COMMANDS = (
     CommandEntry(
         name="release", module="release", panel=RESULTS, summary="Let go the results held for a destination or channel."
     ),
-    CommandEntry(name="models", module="models", panel=MODELS, summary="List, show, fetch, add and remove models."),
+    CommandEntry(
+        name="models", module="models", panel=MODELS, summary="List, show, fetch, add, export and remove models."
+    ),
     CommandEntry(name="phantom", module="phantom", panel=MODELS, summary="Write a synthetic head CT with known truth."),
     CommandEntry(name="train", module="train", panel=MODELS, summary="Train a model and add it to the registry."),
     CommandEntry(

@@ -138,6 +138,7 @@ def export(
     member: Annotated[
         int | None, typer.Option("--member", metavar="N", min=1, help="Which member; a bundle holds one network.")
     ] = None,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Write a model as a MONAI bundle, which `ichor models add` reads back to the same labels."""
@@ -146,7 +147,10 @@ def export(
     from models.adding.outgoing_bundle import write_bundle
 
     spec = write_bundle(registry, name, out_dir, member=member)
-    typer.echo(f"{spec.name} is in {out_dir}. Terms: {spec.licence}.")
+    if as_json:
+        print_json({"name": spec.name, "folder": out_dir, "licence": spec.licence})
+    else:
+        typer.echo(f"{spec.name} is in {out_dir}. Terms: {spec.licence}.")
 
 
 @app.command()
