@@ -118,6 +118,40 @@ def test_a_trained_model_runs(bench: Path, tmp_path: Path, capsys: pytest.Captur
     assert run(command) == 1  # the name is taken
 
 
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        ("siamese-unet", "{filters = [4, 8, 8]}\nmirror_image = true\nhu_windows = [[0, 80], [-20, 200]]"),
+        ("patchfcn", "{width = 4, blocks = [1, 1, 1, 1]}"),
+    ],
+)
+def test_what_asks_more_of_training_serves_like_any_other(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], network: str, parameters: str
+) -> None:
+    """A network that compares the halves of a tilted head, and one that also says what slices hold, run as trained."""
+    recipe = bench / f"{network}.toml"
+    changed = RECIPE.replace("phantom-unet", network).replace("{channels = [8, 16, 24]}", parameters)
+    recipe.write_text(changed.replace("steps = 36", "steps = 2").replace('"trained"', f'"{network}"'))
+    assert run(["train", str(recipe), "--cache", str(bench / "cache"), "--json"]) == 0
+    digest = json.loads(capsys.readouterr().out)["digest"]
+    plan = PhantomPlan(
+        lesions=(parse_lesion("iph:45:left"),),
+        seed=9,
+        tilt_deg=12,
+        slice_thickness_mm=6,
+        rows=224,
+        columns=224,
+        pixel_spacing_mm=1.05,
+    )
+    write_phantom(tmp_path / "new", plan)
+    assert (
+        run(["process", str(tmp_path / "new" / "dicom"), "--out", str(tmp_path / "out"), "--model", network, "--json"])
+        == 0
+    )
+    result = json.loads(capsys.readouterr().out)
+    assert (result["status"], result["model"]["digest"]) == ("analysed", digest)
+
+
 def test_killed_it_goes_on(bench: Path, tmp_path: Path) -> None:
     """A training that is killed with SIGKILL gives, run again, the curve and weights of one that was left alone."""
     recipe, cache = str(bench / "recipe.toml"), str(bench / "cache")
