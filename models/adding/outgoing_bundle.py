@@ -97,7 +97,7 @@ def _network(
         raise ModelRefused(f"{spec.name} is of the family {spec.family}, which is no bundle of MONAI's.")
     if "hu_windows" in parameters:
         raise ModelRefused(f"{spec.name} sees several HU windows, which a bundle cannot say without code.")
-    unsaid = [key for key in ("answer_hu", "flips") if spec.parameters.get(key)]
+    unsaid = [key for key in ("answer_hu", "flips", "mirror_image") if spec.parameters.get(key)]
     if unsaid or spec.parameters.get("tiling", "monai") != "monai":
         raise ModelRefused(f"{spec.name} is served with {(*unsaid, 'tiling')[0]}, which a bundle cannot say.")
     if spec.family == "bundle":

@@ -128,11 +128,14 @@ def test_monai_runs_it(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_what_a_bundle_cannot_say_is_refused(registry: Registry, tmp_path: Path) -> None:
-    """Networks that are not MONAI's, several windows, masked answers, members without a choice, a folder in the way."""
+    """Networks not of MONAI, several windows, mirror images, masked answers, no member chosen, a folder in the way."""
     parameters, window = NETWORKS["phantom-unet"]
     cases = {
         "no class of MONAI": entry(registry, "se-unet-3d", {"filters": [8, 16, 16]}, [8, 32, 32]),
         "answer_hu": entry(registry, "phantom-unet", parameters, window, answer_hu=[0, 100]),
+        "mirror_image": entry(
+            registry, "attention-unet", {"channels": [4, 8, 8], "in_channels": 2}, [8, 32, 32], mirror_image=True
+        ),
         "several HU windows": entry(
             registry,
             "unet-3d",
