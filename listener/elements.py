@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ichor.errors import BadHeader
 
@@ -21,6 +21,7 @@ SHORT_VALUE_REPRESENTATIONS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(),
 )
 UNDEFINED_LENGTH = 0xFFFFFFFF
+DELIMITER_GROUP = 0xFFFE
 ITEM = 0xFFFEE000
 ITEM_DELIMITER = 0xFFFEE00D
 SEQUENCE_DELIMITER = 0xFFFEE0DD
@@ -39,6 +40,10 @@ class TruncatedDataSet(BadHeader):
     code = "truncated"
 
 
+class BeyondStart(BadHeader):
+    """What the walk has to look at lies behind the start of the data set that is at hand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
     """How element headers are encoded (PS3.5 A.1 to A.5)."""
@@ -52,8 +57,7 @@ EXPLICIT_LITTLE = Encoding(implicit=False, little=True)
 EXPLICIT_BIG = Encoding(implicit=False, little=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):  # not a dataclass: every slice makes a hundred, and they cost a third
     """One top-level element: where its value starts and ends, in bytes from the start of the data set."""
 
     tag: int
@@ -63,28 +67,51 @@ class Element:
 
 
 class ElementWalk:
-    """Walk the top-level elements of `data`, stepping over values and over whole sequences."""
+    """Walk the top-level elements of a data set, stepping over values and over whole sequences.
 
-    def __init__(self, data: memoryview, encoding: Encoding) -> None:
+    Args:
+        data: the data set, or its start.
+        encoding: of its elements.
+        size_bytes: of the whole data set, where `data` is only its start.
+    """
+
+    def __init__(self, data: memoryview, encoding: Encoding, *, size_bytes: int | None = None) -> None:
         self._data = data
-        self._size = len(data)
+        self._here = len(data)
+        self._size = len(data) if size_bytes is None else size_bytes
         self._implicit = encoding.implicit
         order = "<" if encoding.little else ">"
         self._tag_and_length = struct.Struct(f"{order}HHI")
-        self._short_length = struct.Struct(f"{order}H")
+        self._explicit = struct.Struct(f"{order}HH2sH")
         self._long_length = struct.Struct(f"{order}I")
         self._nested = 0
 
     def __iter__(self) -> Iterator[Element]:
-        """Yield every top-level element in file order; `BadHeader` where the encoding is damaged."""
+        """Yield every top-level element in file order.
+
+        Raises:
+            BadHeader: the encoding is damaged; `TruncatedDataSet` where it ends too early.
+            BeyondStart: what comes next is not at hand.
+        """
+        data, here, explicit = self._data, self._here, None if self._implicit else self._explicit.unpack_from
         position = 0
         for _ in range(MAX_TOP_LEVEL_ELEMENTS):
             if position == self._size:
                 return
-            if position and self._only_zeros_remain(position):
+            if position >= here:
+                raise BeyondStart
+            if position and data[position] == 0 and self._only_zeros_remain(position):
                 return
+            if explicit is not None and position + 8 <= here:  # what most elements are, without a call
+                group, element, vr, length = explicit(data, position)
+                if vr in SHORT_VALUE_REPRESENTATIONS and group != DELIMITER_GROUP:
+                    start, position = position + 8, position + 8 + length
+                    if position > self._size:
+                        raise TruncatedDataSet
+                    yield Element(group << 16 | element, vr, start, position)
+                    continue
             tag, vr, length, start = self._header(position, implicit=self._implicit)
-            if tag >> 16 == 0xFFFE:
+            if tag >> 16 == DELIMITER_GROUP:
                 raise BadHeader("An item or delimiter stands where an element is expected")
             if length == UNDEFINED_LENGTH:
                 position = self._after_undefined(start, implicit=self._implicit or vr == b"UN")
@@ -98,26 +125,31 @@ class ElementWalk:
 
     def _only_zeros_remain(self, position: int) -> bool:
         """Say whether only zeros follow: some writers pad a data set to the block size of a medium."""
-        if self._size - position > MAX_TRAILING_ZEROS_BYTES or self._data[position] != 0:
+        if self._size - position > MAX_TRAILING_ZEROS_BYTES:
             return False
+        if self._here < self._size:
+            raise BeyondStart
         return not bytes(self._data[position:]).strip(b"\0")
 
     def _header(self, position: int, *, implicit: bool) -> tuple[int, bytes, int, int]:
         """Return tag, VR, length and the position of the value."""
-        if position + 8 > self._size:
-            raise TruncatedDataSet
+        if position + 8 > self._here:
+            raise self._short_of_bytes()
         group, element, length = self._tag_and_length.unpack_from(self._data, position)
         tag = group << 16 | element
-        if implicit or group == 0xFFFE:
+        if implicit or group == DELIMITER_GROUP:
             return tag, b"", length, position + 8
-        vr = bytes(self._data[position + 4 : position + 6])
+        _, _, vr, short_length = self._explicit.unpack_from(self._data, position)
         if vr in SHORT_VALUE_REPRESENTATIONS:
-            return tag, vr, self._short_length.unpack_from(self._data, position + 6)[0], position + 8
+            return tag, vr, short_length, position + 8
         if not (vr.isalpha() and vr.isupper()):
             raise BadHeader("The data set is not encoded as its transfer syntax says")
-        if position + 12 > self._size:
-            raise TruncatedDataSet
+        if position + 12 > self._here:
+            raise self._short_of_bytes()
         return tag, vr, self._long_length.unpack_from(self._data, position + 8)[0], position + 12
+
+    def _short_of_bytes(self) -> BadHeader:
+        return TruncatedDataSet() if self._here == self._size else BeyondStart()
 
     def _after_undefined(self, position: int, *, implicit: bool) -> int:
         """Return the position behind a sequence or pixel data of undefined length (PS3.5 7.5.1, A.4)."""

@@ -6,8 +6,10 @@ says, that end too early, whose attributes do not stand within the first MiB, or
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sys
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from listener.elements import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
+    BeyondStart,
     ElementWalk,
     TruncatedDataSet,
 )
@@ -71,7 +74,7 @@ _TEXTS = {
     0x00380010: "admission_id",
 }
 _SERIES_NUMBER = 0x00200011
-_LAST_READ = 0x00380010
+_FIRST_TAG, _LAST_READ = 0x00080000, 0x00380010
 _READ = frozenset((_SPECIFIC_CHARACTER_SET, *_UIDS, *_TEXTS, _SERIES_NUMBER))
 
 
@@ -150,24 +153,61 @@ class Registration:
         return self.attributes != later.attributes or (moved and self.series_instance_uid == later.series_instance_uid)
 
 
-def read_header(data: memoryview, transfer_syntax_uid: str, *, whole: bool = True) -> Header:
+def read_header(
+    data: memoryview, transfer_syntax_uid: str, *, whole: bool = True, size_bytes: int | None = None
+) -> Header:
     """Read the header of an encoded data set and check that the data set is whole.
 
     Args:
-        data: the data set as received, without file meta information.
+        data: the data set as received, without file meta information, or its start.
         transfer_syntax_uid: how it is encoded.
         whole: False where `data` is only the start of a data set that was checked when it came.
+        size_bytes: of the whole data set, where `data` is only its start and the whole is to be checked.
 
     Raises:
         BadHeader: it is damaged, too large, or lacks a UID; `TruncatedDataSet` where it ends too early.
+        BeyondStart: there is more to be looked at than `data`.
     """
     if transfer_syntax_uid not in TRANSFER_SYNTAXES:
         raise BadHeader("The transfer syntax is not known")
     if transfer_syntax_uid in DEFLATED:
-        values = _values(_inflated_start(data, whole=whole), EXPLICIT_LITTLE, whole=False)
+        if size_bytes is not None and len(data) < size_bytes:
+            raise BeyondStart
+        start = _inflated_start(data, whole=whole)
+        values = _values(start, ElementWalk(start, EXPLICIT_LITTLE), whole=False)
     else:
-        values = _values(data, encoding_of(transfer_syntax_uid), whole=whole)
+        values = _values(data, ElementWalk(data, encoding_of(transfer_syntax_uid), size_bytes=size_bytes), whole=whole)
     return _header(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What the start of a data set says of the whole."""
+
+    header: Header
+    size_bytes: int
+    """Of the data set, where the last element that begins in its start is the last of all."""
+
+
+def read_start(data: memoryview, transfer_syntax_uid: str) -> Forecast | None:
+    """Read the header while the rest of the data set is still coming; None where the start does not tell.
+
+    A data set that comes out as large as this says would be read like this by `read_header`, too.
+    """
+    if transfer_syntax_uid in DEFLATED or transfer_syntax_uid not in TRANSFER_SYNTAXES:
+        return None
+    values: dict[int, bytes] = {}
+    reached = 0
+    try:
+        for tag, _, start, end in ElementWalk(data, encoding_of(transfer_syntax_uid), size_bytes=sys.maxsize):
+            _take_value(values, data, tag, start, end)
+            reached = end
+    except BeyondStart:
+        with contextlib.suppress(BadHeader):
+            return Forecast(header=_header(values), size_bytes=reached)
+    except BadHeader:
+        pass  # it may be padding, or another fault: `read_header` says which
+    return None
 
 
 def valid_uid(uid: str) -> bool:
@@ -189,22 +229,28 @@ def encoding_of(transfer_syntax_uid: str) -> Encoding:
     return EXPLICIT_LITTLE
 
 
-def _values(data: memoryview, encoding: Encoding, *, whole: bool) -> dict[int, bytes]:
+def _values(data: memoryview, elements: ElementWalk, *, whole: bool) -> dict[int, bytes]:
     """Collect the raw values that are read; with `whole`, go on to the end to see that nothing is missing there."""
     values: dict[int, bytes] = {}
     try:
-        for element in ElementWalk(data, encoding):
-            if element.tag >> 16 < 0x0008:
-                raise BadHeader("The data set begins with elements that do not belong into one")  # PS3.10 7.1
-            if element.tag in _READ and element.end <= MAX_HEADER_BYTES:
-                end = min(element.end, element.start + MAX_VALUE_BYTES)
-                values.setdefault(element.tag, bytes(data[element.start : end]))
-            if not whole and element.tag > _LAST_READ:
+        for tag, _, start, end in elements:
+            _take_value(values, data, tag, start, end)
+            if not whole and tag > _LAST_READ:
                 break
     except TruncatedDataSet:
         if whole:
             raise
     return values
+
+
+def _take_value(values: dict[int, bytes], data: memoryview, tag: int, start: int, end: int) -> None:
+    if tag < _FIRST_TAG:
+        raise BadHeader("The data set begins with elements that do not belong into one")  # PS3.10 7.1
+    if tag in _READ and end <= MAX_HEADER_BYTES:
+        until = min(end, start + MAX_VALUE_BYTES)
+        if until > len(data):
+            raise BeyondStart
+        values.setdefault(tag, bytes(data[start:until]))
 
 
 def _inflated_start(data: memoryview, *, whole: bool) -> memoryview:

@@ -23,8 +23,8 @@ from pydicom.uid import (
 )
 
 from ichor.errors import BadHeader, IchorError
-from listener.elements import TruncatedDataSet
-from listener.header import read_header
+from listener.elements import BeyondStart, TruncatedDataSet
+from listener.header import read_header, read_start
 from tests.listener.samples import encode, make_ct
 
 EXPLICIT = str(ExplicitVRLittleEndian)
@@ -205,3 +205,39 @@ def test_a_series_number_is_one_that_can_be_filed(value: bytes, number: int | No
     padded = value.ljust(len(value) + len(value) % 2)
     data = WHOLE.replace(written, written[:6] + struct.pack("<H", len(padded)) + padded)
     assert read_header(memoryview(data), EXPLICIT).series_number == number
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_the_start_foretells_the_header(syntax: str) -> None:
+    """Of a slice its first fragment tells everything, before the rest has come."""
+    data = encode(make_ct(PixelData=bytes(200_000)), syntax)
+    forecast = read_start(memoryview(data)[:16_000], syntax)
+    assert forecast is not None
+    assert forecast.size_bytes == len(data)
+    assert forecast.header == read_header(memoryview(data), syntax)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    cut=st.integers(0, len(WHOLE)),
+    position=st.integers(0, len(WHOLE) - 1),
+    value=st.integers(0, 255),
+    padding=st.sampled_from((b"", bytes(8), bytes(100))),
+)
+def test_a_forecast_that_comes_true_is_the_header(cut: int, position: int, value: int, padding: bytes) -> None:
+    """Where the size is as foretold, the whole data set reads the same, and is not refused."""
+    content = bytearray(WHOLE + padding)
+    content[position] = value
+    data = memoryview(bytes(content))
+    forecast = read_start(data[:cut], EXPLICIT)
+    if forecast is not None and forecast.size_bytes == len(data):
+        assert forecast.header == read_header(data, EXPLICIT)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(cut=st.integers(0, len(WHOLE)), padding=st.sampled_from((b"", bytes(8), bytes(100))))
+def test_a_start_with_the_size_reads_as_the_whole(cut: int, padding: bytes) -> None:
+    """With the size of the whole, a start gives the same header or says that it does not reach."""
+    data = memoryview(WHOLE + padding)
+    with contextlib.suppress(BeyondStart):
+        assert read_header(data[:cut], EXPLICIT, size_bytes=len(data)) == read_header(data, EXPLICIT)
