@@ -54,6 +54,8 @@ COMPANION_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.88.76": "Enhanced X-Ray Radiation Dose SR Storage",
     "1.2.840.10008.5.1.4.1.1.104.1": "Encapsulated PDF Storage",
     "1.2.840.10008.5.1.4.1.1.104.2": "Encapsulated CDA Storage",
+    "1.2.840.10008.5.1.4.1.1.200.1": "CT Defined Procedure Protocol Storage",
+    "1.2.840.10008.5.1.4.1.1.200.2": "CT Performed Procedure Protocol Storage",
 }
 """What travels with a CT: stored, never analysed."""
 STORED_CLASSES = CT_IMAGE_CLASSES | COMPANION_CLASSES

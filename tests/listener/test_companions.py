@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 import structlog
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE
@@ -104,3 +105,15 @@ def test_a_wrong_abstract_syntax_gets_no_context(listener: Listener) -> None:
     with associated(listener.port, sop_class_uid=CTImageStorage) as connection:
         connection.sendall(wire.RELEASE_RQ)
         assert connection.recv(65536)[0] == 6
+
+
+def test_every_ct_class_is_taken() -> None:
+    """Whatever the standard calls a storage class of CT is stored; DICOS is luggage."""
+    classes_of_ct = {
+        uid
+        for uid, (name, kind, _, retired, _) in UID_dictionary.items()
+        if kind == "SOP Class" and name.endswith("Storage") and "CT" in name.split() and not retired
+        if not name.startswith("DICOS")
+    }
+    assert len(classes_of_ct) == 5
+    assert classes_of_ct <= STORED_CLASSES.keys()
