@@ -7,9 +7,9 @@ pixels under another patient or order are a correction, anything else is a confl
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-import time
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 500
-GATHER_S = 0.25
+GATHER_S = 0.5
 """How long a batch waits for more: its sync to the disk competes with those of the spool, and settling takes longer."""
 RETRY_S = (0.2, 1.0, 5.0)
 """Pauses between tries while the catalogue does not answer; the last one repeats."""
@@ -56,6 +56,7 @@ class Cataloguer:
         self._store = store
         self._filings: queue.SimpleQueue[Filing | None] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._hurry = threading.Event()
         # A daemon: what it has not entered when the process ends is found in the spool at the next start.
         self._thread = threading.Thread(target=self._run, name="cataloguer", daemon=True)
 
@@ -66,11 +67,14 @@ class Cataloguer:
     def submit(self, filing: Filing) -> None:
         """Take note of what was received; returns at once."""
         self._filings.put(filing)
+        if isinstance(filing, SeriesReleased):  # its sender is done, and the model may begin
+            self._hurry.set()
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Enter what is waiting, then stop; what does not fit into the time is found again at the next start."""
         self._closing.set()
         self._filings.put(None)
+        self._hurry.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
@@ -90,13 +94,15 @@ class Cataloguer:
 
     def _gather(self, *, wait: bool) -> list[Filing | None]:
         """Return what is waiting; with `wait`, at least one, and what comes in the moment after. None is the end."""
-        gathered: list[Filing | None] = [self._filings.get()] if wait else []
-        until = time.monotonic() + (GATHER_S if wait else 0.0)
-        while len(gathered) < MAX_BATCH and (not gathered or gathered[-1] is not None):
-            try:
-                gathered.append(self._filings.get(timeout=max(0.0, until - time.monotonic())))
-            except queue.Empty:
-                break
+        gathered: list[Filing | None] = []
+        if wait:
+            gathered.append(self._filings.get())
+            # Asleep all the while: to be woken by every instance would cost its sender more than the entry does here.
+            self._hurry.wait(GATHER_S)
+            self._hurry.clear()
+        with contextlib.suppress(queue.Empty):
+            while len(gathered) < MAX_BATCH and (not gathered or gathered[-1] is not None):
+                gathered.append(self._filings.get_nowait())
         return gathered
 
     def _rebuild(self, folder: Path) -> None:

@@ -311,9 +311,14 @@ def _touch_series(
     series: Mapping[SeriesKey, Series],
     moment: datetime,
 ) -> None:
-    for item in fresh:
-        row = series[studies[item.study_instance_uid].id, item.series_instance_uid]
-        row.has_images = row.has_images or item.sop_class_uid in IMAGE_SOP_CLASS_UIDS
+    with_images = {
+        (item.study_instance_uid, item.series_instance_uid)
+        for item in fresh
+        if item.sop_class_uid in IMAGE_SOP_CLASS_UIDS
+    }
+    for study_uid, series_uid in dict.fromkeys((item.study_instance_uid, item.series_instance_uid) for item in fresh):
+        row = series[studies[study_uid].id, series_uid]
+        row.has_images = row.has_images or (study_uid, series_uid) in with_images
         _reopen(session, row, moment)
 
 
@@ -326,10 +331,10 @@ def _touch_study(session: Session, study: Study, fresh: Sequence[ReceivedInstanc
     if images:
         study.input_version += 1
         outdated = outdated_identities(session, study.id)
-        for item in images:
-            if item.identity not in outdated:
-                for name, value in _attributes(item).items():
-                    setattr(study, name, value)
+        latest = next((item for item in reversed(images) if item.identity not in outdated), None)
+        if latest is not None:
+            for name, value in _attributes(latest).items():
+                setattr(study, name, value)
         late = sum(item.identity in outdated for item in images)
         if late:
             add_event(
