@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -65,7 +64,7 @@ class Store:
     def spool_path(self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Path:
         """Return where a received instance lies; raises BadUid for what is no UID."""
         study, series, sop = map(checked_uid, (study_instance_uid, series_instance_uid, sop_instance_uid))
-        return self.spool_dir / study / series / f"{sop}.dcm"
+        return self.spool_dir / f"{study}/{series}/{sop}.dcm"
 
     def results_path(self, result_uid: str, name: str) -> Path:
         """Return where a file of a result lies, by its plain name; raises BadUid."""
@@ -92,9 +91,15 @@ class Store:
     def free_bytes(self) -> int:
         """Return how many bytes are free on the disk of `data_dir`, or of the nearest folder above that exists."""
         folder = self.data_dir
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        while True:
+            try:
+                disk = os.statvfs(folder)
+            except FileNotFoundError:
+                if folder == folder.parent:
+                    raise
+                folder = folder.parent
+            else:
+                return disk.f_bavail * disk.f_frsize
 
 
 def checked_uid(uid: str) -> str:

@@ -6,25 +6,21 @@ import os
 import socket
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import structlog
-from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 
 from ichor.catalogue.beats import beat
 from ichor.catalogue.engine import Catalogue
-from ichor.errors import BadHeader, TransientError
-from ichor.log import hashed_uid
+from ichor.errors import TransientError
 from ichor.metrics import NodeMetrics, counts_of
 from listener.admission import (
     ACCEPTED_TRANSFER_SYNTAXES,
-    STATUS_PROCESSING_FAILURE,
     STATUS_SUCCESS,
     STORED_CLASSES,
     VERIFICATION_CLASS,
-    refusal_of,
 )
 from listener.callers import Callers
 from listener.commitment import COMMITMENT_CLASS, on_report
@@ -32,20 +28,17 @@ from listener.doors import bound, listening
 from listener.intake import receiving
 from listener.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from listener.pledges import Pledges
-from listener.reactor import DataSetStream
-from listener.receipt import Arrival
 from listener.release import Consignments
 from listener.seats import Seats
 from listener.server import EventServer, House, call_of
+from listener.store_service import StoreService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pynetdicom.dimse_primitives import C_STORE
-
     from ichor.sections import DicomSettings
     from ichor.settings import Settings
-    from listener.receipt import Receipt, Receiver
+    from listener.receipt import Receiver
 
 log = structlog.get_logger(__name__)
 
@@ -112,9 +105,10 @@ def serving(
     entity = _entity(settings)
     consignments = Consignments(receiver.released)
     metrics = NodeMetrics() if metrics is None else metrics
+    service = StoreService(receiver, metrics, consignments)
     handlers: list[evt.EventHandlerType] = [
         (evt.EVT_C_ECHO, _on_echo),
-        (evt.EVT_C_STORE, _on_store, [receiver, metrics, consignments]),
+        (evt.EVT_C_STORE, service.on_store),
         (evt.EVT_RELEASED, _on_released, [consignments]),
     ]
     callers = Callers(settings)
@@ -139,7 +133,7 @@ def serving(
             callers=callers,
             seats=seats,
             metrics=metrics,
-            begin=receiver.begin,
+            service=service,
             has_room=receiver.has_room,
         )
         server = EventServer(entity, listening(settings, sockets), house, handlers)
@@ -171,58 +165,3 @@ def _on_echo(event: evt.Event) -> int:
 
 def _on_released(event: evt.Event, consignments: Consignments) -> None:
     consignments.of(event.assoc).release()
-
-
-def _on_store(event: evt.Event, receiver: Receiver, metrics: NodeMetrics, consignments: Consignments) -> int | Dataset:
-    """Answer a C-STORE; the only place of the DIMSE side that catches broadly."""
-    request = cast("C_STORE", event.request)
-    calling_ae, own_ae = str(event.assoc.requestor.ae_title), _title(event.assoc.ae.ae_title)
-    context = {"sop_instance": hashed_uid(str(request.AffectedSOPInstanceUID)), "calling_ae": calling_ae}
-    try:
-        receipt = _take_in(event, request, calling_ae, own_ae, receiver)
-    except Exception as error:  # the table decides what the sender is told
-        refusal = refusal_of(error)
-        log.warning(
-            "instance_refused",
-            **context,
-            code=refusal.code,
-            status=f"{refusal.status:04X}",
-            exc_info=refusal.status == STATUS_PROCESSING_FAILURE,
-        )
-        metrics.instances_received.labels("dimse", "refused").inc()
-        answer = Dataset()
-        answer.Status = refusal.status
-        answer.ErrorComment = refusal.comment
-        return answer
-    consignments.of(event.assoc).note(receipt.header)
-    metrics.instances_received.labels("dimse", receipt.outcome).inc()
-    if receipt.outcome == "stored":
-        metrics.bytes_received.labels("dimse").inc(receipt.size_bytes)
-    log.debug("instance_received", **context, outcome=receipt.outcome)
-    return STATUS_SUCCESS
-
-
-def _title(ae_title: str | None) -> str:
-    return "" if ae_title is None else ae_title.strip()
-
-
-def _take_in(event: evt.Event, request: C_STORE, calling_ae: str, own_ae: str, receiver: Receiver) -> Receipt:
-    association_request = event.assoc.requestor.primitive
-    arrival = Arrival(
-        sop_class_uid=str(request.AffectedSOPClassUID),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(event.context.transfer_syntax),
-        calling_ae=calling_ae,
-        called_ae=str(association_request.called_ae_title) if association_request is not None else "",
-        # PS3.7 9.1.1.1.10: what our own C-MOVE brings was not routed to us
-        channel="pull" if _title(request.MoveOriginatorApplicationEntityTitle) == own_ae else "dimse",
-    )
-    stream = request.DataSet
-    if isinstance(stream, DataSetStream):
-        if stream.error is not None:
-            raise stream.error
-        if stream.file is not None:
-            return receiver.complete(arrival, stream.file)
-    elif stream is not None:  # after a command set in several fragments: read by pynetdicom, into memory
-        return receiver.receive(arrival, stream.getbuffer())
-    raise BadHeader("The request has no data set")

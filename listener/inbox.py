@@ -29,13 +29,14 @@ BATCH = 64
 
 
 class Inbox:
-    """The waiting files of one process; made at the first need, removed by `close`."""
+    """The waiting files of one process; made at the first need and then beforehand, removed by `close`."""
 
     def __init__(self, inbox_dir: Path) -> None:
         self._inboxes = inbox_dir
         self._ready: deque[InboxFile] = deque()
+        self._making = threading.Lock()
         self._made = 0
-        self._lock = threading.Lock()
+        self._maker: threading.Thread | None = None
         self._folder: Path | None = None
         self._folder_lock = -1
 
@@ -47,18 +48,23 @@ class Inbox:
             OSError: anything else that the disk says.
         """
         try:
-            with self._lock:
-                if not self._ready:
+            while True:
+                with contextlib.suppress(IndexError):
+                    file = self._ready.popleft()
+                    break
+                with self._making:
                     self._make()
-                return self._ready.popleft()
         except OSError as error:
             if error.errno in DISK_FULL_ERRNOS:
                 raise StoreFull from error
             raise
+        if len(self._ready) < BATCH // 2:
+            self._make_beforehand()
+        return file
 
     def close(self) -> None:
         """Remove the files that nobody has used, and the folder unless something is being written in it."""
-        with self._lock:
+        with self._making:
             while self._ready:
                 self._ready.popleft().discard()
             if self._folder is not None:
@@ -67,12 +73,29 @@ class Inbox:
                 os.close(self._folder_lock)
                 self._folder = None
 
+    def _make_beforehand(self) -> None:
+        """Make files while the senders go on; where that fails, who needs one next is told why."""
+        if self._maker is not None and self._maker.is_alive():
+            return
+
+        def make() -> None:
+            with contextlib.suppress(OSError), self._making:
+                if self._folder is not None:  # not closed meanwhile
+                    self._make()
+
+        self._maker = threading.Thread(target=make, name="inbox", daemon=True)
+        self._maker.start()
+
     def _make(self) -> None:
+        if len(self._ready) >= BATCH // 2:
+            return  # another thread has been here
         folder = self._own_folder()
+        made = []
         for _ in range(BATCH):
-            self._ready.append(InboxFile(folder / f"{self._made:08x}"))
+            made.append(InboxFile(folder / f"{self._made:08x}"))
             self._made += 1
         sync_folder(folder)
+        self._ready.extend(made)
 
     def _own_folder(self) -> Path:
         """Return the folder of this process, locked against those that clear up after the dead."""
@@ -162,11 +185,11 @@ class InboxFile:
 def move_into(path: Path, target: Path) -> None:
     """Rename a file into a folder that may not be there, or be removed just now because it was empty."""
     while True:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            path.rename(target)
+            os.rename(path, target)  # noqa: PTH104  # half the time of Path's own
             return
         path.stat()  # raises where it is the file that is gone
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def abandoned(inbox_dir: Path) -> Iterator[Path]:

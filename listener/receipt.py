@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ichor.store import Store
-    from listener.header import Header, Registration
+    from listener.header import Forecast, Header, Registration
     from listener.inbox import InboxFile
     from listener.part10 import FileMeta
 
@@ -67,7 +67,8 @@ class Receipt:
     outcome: Outcome
     header: Header
     path: Path
-    size_bytes: int
+    provenance: Provenance
+    transfer_syntax_uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,20 @@ class Receiver:
         return self.complete(arrival, incoming)
 
     def complete(self, arrival: Arrival, incoming: InboxFile) -> Receipt:
-        """Take in one encoded data set that lies in a file of `begin`; the file is gone from there in any case.
+        """Take in one encoded data set that lies in a file of `begin`, and tell of it; raises what `keep` does."""
+        receipt = self.keep(arrival, incoming)
+        self.tell(receipt)
+        return receipt
+
+    def keep(self, arrival: Arrival, incoming: InboxFile, forecast: Forecast | None = None) -> Receipt:
+        """Bring what lies in a file of `begin` to its place for good; the file is gone from the inbox in any case.
+
+        Whoever is waiting for an answer may have it then; `tell` is to follow.
+
+        Args:
+            arrival: what the sender says it is.
+            incoming: the file.
+            forecast: what `read_start` said of it while it came.
 
         Raises:
             SopClassNotSupported, DataSetMismatch, BadHeader, BadUid: the instance is refused.
@@ -166,7 +180,10 @@ class Receiver:
         try:
             admit_class(arrival.sop_class_uid)
             incoming.check()
-            header = _header_of(incoming, arrival.transfer_syntax_uid)
+            if forecast is not None and forecast.size_bytes == incoming.size_bytes:
+                header = forecast.header
+            else:
+                header = _header_of(incoming, arrival.transfer_syntax_uid)
             if (header.sop_class_uid, header.sop_instance_uid) != (arrival.sop_class_uid, arrival.sop_instance_uid):
                 raise DataSetMismatch
             provenance = Provenance(
@@ -189,14 +206,23 @@ class Receiver:
                     incoming.keep(start, path)
         finally:
             incoming.discard()
-        instance = _received(header, arrival.transfer_syntax_uid, provenance, path)
-        if outcome == "conflict":
+        return Receipt(
+            outcome=outcome,
+            header=header,
+            path=path,
+            provenance=provenance,
+            transfer_syntax_uid=arrival.transfer_syntax_uid,
+        )
+
+    def tell(self, receipt: Receipt) -> None:
+        """Tell the register of what was kept; what a crash keeps from being told is found in the spool."""
+        instance = _received(receipt.header, receipt.transfer_syntax_uid, receipt.provenance, receipt.path)
+        if receipt.outcome == "conflict":
             self._register.submit(InstanceConflict(instance=instance, difference="pixels"))
-        elif outcome == "duplicate":
+        elif receipt.outcome == "duplicate":
             self._tell_repeat(instance)
         else:
             self._register.submit(instance)
-        return Receipt(outcome=outcome, header=header, path=path, size_bytes=incoming.size_bytes)
 
     def recover(self) -> int:
         """Bring to their places the instances that a power cut kept from there; return how many that were.

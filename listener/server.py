@@ -14,7 +14,8 @@ from pynetdicom.transport import ThreadedAssociationServer
 from listener.admission import STORED_CLASSES
 from listener.callers import DISK_LOW, LIMIT_REACHED, Call, Callers
 from listener.lobby import Lobby
-from listener.reactor import EventRequestHandler, EventSocket
+from listener.reactor import EventRequestHandler
+from listener.transport import EventSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from ichor.metrics import NodeMetrics
     from ichor.sections import DicomSettings
-    from listener.inbox import InboxFile
     from listener.lobby import Caller, Door
     from listener.seats import Seats
+    from listener.store_service import StoreService
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +51,7 @@ class House:
     callers: Callers
     seats: Seats
     metrics: NodeMetrics
-    begin: Callable[[], InboxFile]
+    service: StoreService
     has_room: Callable[[], bool]
 
 
@@ -78,9 +79,9 @@ class EventServer(ThreadedAssociationServer):
         )
 
     @property
-    def begin(self) -> Callable[[], InboxFile]:
-        """What opens a file for a data set."""
-        return self._house.begin
+    def service(self) -> StoreService:
+        """Where the data sets of C-STOREs go."""
+        return self._house.service
 
     def server_bind(self) -> None:
         """Take the address of the first door; the doors are bound already, perhaps by another process."""

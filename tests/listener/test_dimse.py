@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import ExitStack
 from io import BytesIO
+from typing import Any
 
 import pytest
 from pydicom.dataset import FileMetaDataset
@@ -236,7 +237,7 @@ def test_stops_while_silent_connections_are_open(listener: Listener) -> None:
         wait_until(lambda: threading.active_count() <= before)
 
 
-def associated(port: int, **asked: str) -> socket.socket:
+def associated(port: int, **asked: Any) -> socket.socket:
     """Open an association by hand, with what is asked for as context 1; else Explicit VR Little Endian for CT."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
     connection.sendall(wire.associate_rq(**asked))

@@ -23,10 +23,15 @@ def item(kind: int, value: bytes) -> bytes:
     return struct.pack(">BBH", kind, 0, len(value)) + value
 
 
-def associate_rq(*, sop_class_uid: str = CTImageStorage, transfer_syntax_uid: str = ExplicitVRLittleEndian) -> bytes:
+def associate_rq(
+    *,
+    sop_class_uid: str = CTImageStorage,
+    transfer_syntax_uid: str = ExplicitVRLittleEndian,
+    max_pdu_bytes: int = 16384,
+) -> bytes:
     """Return an A-ASSOCIATE-RQ with one context."""
     syntaxes = item(0x30, sop_class_uid.encode()) + item(0x40, transfer_syntax_uid.encode())
-    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3")
+    user = item(0x51, struct.pack(">I", max_pdu_bytes)) + item(0x52, b"1.2.3")
     body = struct.pack(">HH16s16s32x", 1, 0, b"ICHOR".ljust(16), b"RAW".ljust(16))
     body += item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, bytes((CONTEXT_ID, 0, 0, 0)) + syntaxes)
     return pdu(1, body + item(0x50, user))
