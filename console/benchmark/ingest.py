@@ -14,6 +14,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,27 @@ PLAIN = "plain write and fdatasync, one at a time"
 STORESCP = "dcmtk storescp (not synced)"
 ORTHANC = "Orthanc"
 ONE = "ichor listen, one association (synced)"
+PROCESSOR = "processor time of the listener, one association"
 SENDERS = 8
 MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one round found."""
+
+    taken_s: dict[str, float]
+    """Of each receiver, for all slices."""
+    processor_s: float
+    """Of the listener, for all slices over one association."""
+    peak_bytes: int
+    """Of its largest process, in memory."""
 
 
 def measure_ingest(*, count: int, runs: int = 1) -> Benchmark:
     """Send `count` slices to each receiver, `runs` times in turn; medians count."""
     rates: dict[str, list[float]] = {}
+    processor_ms: list[float] = []
     peak_bytes = 0
     with tempfile.TemporaryDirectory(prefix="ichor-bench-") as scratch:
         folder = Path(scratch)
@@ -46,9 +61,10 @@ def measure_ingest(*, count: int, runs: int = 1) -> Benchmark:
             shares[number % SENDERS].mkdir(exist_ok=True)
             os.link(path, shares[number % SENDERS] / path.name)
         for run in range(runs):
-            timed, peak = measure_once(folder / f"run-{run}", paths, [share for share in shares if share.is_dir()])
-            peak_bytes = max(peak_bytes, peak)
-            for what, seconds in timed.items():
+            found = measure_once(folder / f"run-{run}", paths, [share for share in shares if share.is_dir()])
+            peak_bytes = max(peak_bytes, found.peak_bytes)
+            processor_ms.append(found.processor_s / count * 1e3)
+            for what, seconds in found.taken_s.items():
                 rates.setdefault(what, []).append(count / seconds)
     medians = {what: statistics.median(values) for what, values in rates.items()}
     figures = [
@@ -60,28 +76,31 @@ def measure_ingest(*, count: int, runs: int = 1) -> Benchmark:
         for what, peer in ((ONE, STORESCP), (ONE, ORTHANC), (many(), ONE))
         if what in medians and peer in medians
     ]
+    figures.append(Figure(what=PROCESSOR, value=statistics.median(processor_ms), unit="ms a slice"))
     figures.append(Figure(what="largest acceptor process, peak resident memory", value=peak_bytes / MB, unit="MB"))
     title = f"Ingest of {count} slices of 512 KiB, median of {runs}"
     return benchmark(title, f"ichor benchmark ingest --slices {count} --runs {runs}", tuple(figures))
 
 
-def measure_once(folder: Path, paths: Sequence[Path], shares: Sequence[Path]) -> tuple[dict[str, float], int]:
-    """Time every receiver once; give the seconds of each, and the listener's peak memory in bytes."""
-    timed = {PLAIN: plain_write_s(paths, folder / "plain")}
+def measure_once(folder: Path, paths: Sequence[Path], shares: Sequence[Path]) -> Round:
+    """Time every receiver once."""
+    taken_s = {PLAIN: plain_write_s(paths, folder / "plain")}
     if shutil.which("storescp") is not None:
         with storescp(folder / "storescp") as peer:
-            timed[STORESCP] = send_s(peer, [paths[0].parent], paths)
+            taken_s[STORESCP] = send_s(peer, [paths[0].parent], paths)
     if shutil.which("Orthanc") is not None:
         with orthanc(folder / "orthanc") as peer:
-            timed[ORTHANC] = send_s(peer, [paths[0].parent], paths)
+            taken_s[ORTHANC] = send_s(peer, [paths[0].parent], paths)
     with listener(folder / "one") as running:
-        timed[ONE] = send_s(running.peer, [paths[0].parent], paths)
+        before_s = running.processor_s()
+        taken_s[ONE] = send_s(running.peer, [paths[0].parent], paths)
+        processor_s = running.processor_s() - before_s
         peak = running.peak_bytes()
     with listener(folder / "many") as running:
-        timed[many()] = send_s(running.peer, shares, paths)
+        taken_s[many()] = send_s(running.peer, shares, paths)
         peak = max(peak, running.peak_bytes())
     shutil.rmtree(folder)
-    return timed, peak
+    return Round(taken_s=taken_s, processor_s=processor_s, peak_bytes=peak)
 
 
 def many() -> str:

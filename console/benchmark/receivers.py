@@ -41,6 +41,11 @@ class RunningListener:
         process = psutil.Process(self.pid)
         return process.children() or [process]
 
+    def processor_s(self) -> float:
+        """Return the processor time that they have taken since they started."""
+        times = [process.cpu_times() for process in self.acceptors()]
+        return sum(one.user + one.system for one in times)
+
     def peak_bytes(self) -> int:
         """Return the peak resident memory of the largest of them (Linux only; 0 elsewhere)."""
         return max(peak_bytes(process.pid) for process in self.acceptors())
