@@ -60,7 +60,7 @@ class Patches:
                 rotation_deg=how.rotation_deg,
                 scaling=how.scaling,
                 elastic_mm=how.elastic_mm,
-                spacing_yx_mm=model.spacing_zyx_mm[1:],
+                spacing_zyx_mm=model.spacing_zyx_mm,
             ),
             loss_hu=recipe.training.loss_hu,
         )
@@ -77,35 +77,27 @@ class Patches:
                 hu, label = self.cut(sample, corner)
             if self.loss_hu is not None:
                 low, high = self.loss_hu
-                label = np.where((hu >= low) & (hu <= high), label, np.uint8(IGNORED))
-            views = self.changed(np.stack([hu, *self._opposite(sample, corner)]), random)
+                label = np.where((hu[0] >= low) & (hu[0] <= high), label, np.uint8(IGNORED))
+            hu = self.changed(hu, random)
             if random.random() < self.augmentation.mirror:
-                views, label = views[..., ::-1], label[..., ::-1]
-            images.append(self.preparation.tensor(*views))
+                hu, label = hu[..., ::-1], label[..., ::-1]
+            images.append(self.preparation.tensor(*hu))
             labels.append(torch.from_numpy(np.ascontiguousarray(self.preparation.arranged(label), dtype=np.int64)))
         return torch.cat(images), torch.stack(labels)
 
     def cut(self, sample: Sample, corner: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-        """Return HU and labels (z, y, x) of the patch that begins there."""
-        box = self._box(corner)
-        padding = self._padding(sample)
-        hu = np.where(sample.scanned_zyx[box], sample.hu_zyx[box].astype(np.float32), np.float32(OUTSIDE_HU))
-        return np.pad(hu, padding, constant_values=OUTSIDE_HU), np.pad(sample.labels_zyx[box], padding)
-
-    def _opposite(self, sample: Sample, corner: Sequence[int]) -> list[npt.NDArray[np.float32]]:
-        """Return the HU that lie opposite in the head, for networks that compare its halves."""
-        if sample.plane is None:
-            return []
-        mirrored = sample.plane.mirrored(sample.hu_zyx, self.spacing_zyx_mm, self._box(corner))
-        return [np.pad(mirrored, self._padding(sample), constant_values=OUTSIDE_HU)]
-
-    def _box(self, corner: Sequence[int]) -> tuple[slice, slice, slice]:
+        """Return HU (views, z, y, x) and labels (z, y, x) of the patch that begins there."""
         z, y, x = (slice(start, start + size) for start, size in zip(corner, self.sides_zyx, strict=True))
-        return z, y, x
-
-    def _padding(self, sample: Sample) -> list[tuple[int, int]]:
+        box = (z, y, x)
         shape = sample.labels_zyx.shape
-        return [(0, max(0, size - length)) for size, length in zip(self.sides_zyx, shape, strict=True)]
+        padding = [(0, max(0, size - length)) for size, length in zip(self.sides_zyx, shape, strict=True)]
+        views = [np.where(sample.scanned_zyx[box], sample.hu_zyx[box].astype(np.float32), np.float32(OUTSIDE_HU))]
+        if sample.plane is not None:
+            views.append(sample.plane.mirrored(sample.hu_zyx, self.spacing_zyx_mm, box))
+        return (
+            np.stack([np.pad(view, padding, constant_values=OUTSIDE_HU) for view in views]),
+            np.pad(sample.labels_zyx[box], padding),
+        )
 
     def changed(self, hu: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
         """Change contrast, brightness and noise; what lies outside the scan stays air."""

@@ -219,11 +219,6 @@ class Recipe:
         names = [label.name for label in self.label_specs]
         if len(set(names)) != len(names):
             raise ValueError("labels: each once")
-        how = self.augmentation
-        if self.model.mirror_image and max(how.rotation_deg, how.scaling, how.elastic_mm) > 0:
-            raise ValueError("mirror_image: what lies opposite is not turned, scaled or bent with the patch")
-        if self.model.mirror_image and self.pretraining is not None:
-            raise ValueError("mirror_image: pre-trainings see the scan alone")
 
     @property
     def label_specs(self) -> tuple[LabelSpec, ...]:

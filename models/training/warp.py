@@ -33,7 +33,7 @@ class Warp:
     rotation_deg: float
     scaling: float  # 0.1: from 0.9 to 1.1 times
     elastic_mm: float  # standard deviation of the displacements
-    spacing_yx_mm: tuple[float, float]
+    spacing_zyx_mm: tuple[float, float, float]
 
     @property
     def moves(self) -> bool:
@@ -43,9 +43,9 @@ class Warp:
     def cut(
         self, sample: Sample, corner: Sequence[int], sides_zyx: tuple[int, int, int], random: np.random.Generator
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-        """Return HU and labels (z, y, x) of a patch; beyond the scan OUTSIDE_HU and background."""
+        """Return HU (views, z, y, x) and labels (z, y, x) of a patch; beyond the scan OUTSIDE_HU and background."""
         rows, columns = self._places(sides_zyx, random)
-        planes = slice(corner[0], corner[0] + sides_zyx[0])
+        planes = slice(corner[0], min(corner[0] + sides_zyx[0], sample.labels_zyx.shape[0]))
         rows, columns = rows + corner[1], columns + corner[2]
         box, first = [planes], []
         for places, length in ((rows, sample.labels_zyx.shape[1]), (columns, sample.labels_zyx.shape[2])):
@@ -54,14 +54,17 @@ class Warp:
             first.append(low)
         index = (box[0], box[1], box[2])
         where = np.stack([rows - first[0], columns - first[1]])
-        scanned, marks = sample.scanned_zyx[index], sample.labels_zyx[index]
-        hu = np.where(scanned, sample.hu_zyx[index].astype(np.float32), np.float32(OUTSIDE_HU))
-        out_hu = np.full(sides_zyx, OUTSIDE_HU, dtype=np.float32)
+        views = [np.where(sample.scanned_zyx[index], sample.hu_zyx[index].astype(np.float32), np.float32(OUTSIDE_HU))]
+        if sample.plane is not None:
+            views.append(sample.plane.mirrored(sample.hu_zyx, self.spacing_zyx_mm, index))
+        hu = np.full((len(views), *sides_zyx), OUTSIDE_HU, dtype=np.float32)
         labels = np.zeros(sides_zyx, dtype=np.uint8)
-        for plane in range(len(hu)):
-            map_coordinates(hu[plane], where, output=out_hu[plane], order=1, mode="constant", cval=OUTSIDE_HU)
+        marks = sample.labels_zyx[index]
+        for plane in range(len(marks)):
+            for view, out in zip(views, hu, strict=True):
+                map_coordinates(view[plane], where, output=out[plane], order=1, mode="constant", cval=OUTSIDE_HU)
             map_coordinates(marks[plane], where, output=labels[plane], order=0, mode="constant", cval=0)
-        return out_hu, labels
+        return hu, labels
 
     def _places(
         self, sides_zyx: tuple[int, int, int], random: np.random.Generator
@@ -69,7 +72,7 @@ class Warp:
         """Return the row and the column, from the patch's corner, at which each of its (y, x) points is read."""
         angle = math.radians(random.uniform(-self.rotation_deg, self.rotation_deg))
         zoom = random.uniform(1 - self.scaling, 1 + self.scaling)
-        step_y, step_x = self.spacing_yx_mm
+        step_y, step_x = self.spacing_zyx_mm[1:]
         _, side_y, side_x = sides_zyx
         y = (np.arange(side_y)[:, None] - (side_y - 1) / 2) * step_y / zoom
         x = (np.arange(side_x)[None, :] - (side_x - 1) / 2) * step_x / zoom
@@ -82,7 +85,7 @@ class Warp:
 
     def _bend(self, sides_yx: tuple[int, int], random: np.random.Generator) -> npt.NDArray[np.float64]:
         """Return smooth displacements, mm."""
-        reach = [side * step / _BEND_MM for side, step in zip(sides_yx, self.spacing_yx_mm, strict=True)]
+        reach = [side * step / _BEND_MM for side, step in zip(sides_yx, self.spacing_zyx_mm[1:], strict=True)]
         drawn = random.normal(0, self.elastic_mm, [math.ceil(one) + 1 for one in reach])
         along = [np.linspace(0, one, side) for one, side in zip(reach, sides_yx, strict=True)]
         bend: npt.NDArray[np.float64] = map_coordinates(

@@ -66,13 +66,13 @@ class Classification:
             hu = self.patches.changed(hu, random)
             if random.random() < self.patches.augmentation.mirror:
                 hu = hu[..., ::-1]
-            images.append(self.patches.preparation.tensor(hu))
+            images.append(self.patches.preparation.tensor(*hu))
             said = marks[start : start + depth]
             padding = depth - len(said)
             wanted.append(np.pad(said, ((0, padding), (0, 0))).astype(np.float32))
             there.append(np.pad(np.ones(len(said), dtype=np.float32), (0, padding)))
         truth, weight = torch.from_numpy(np.stack(wanted)).to(device), torch.from_numpy(np.stack(there)).to(device)
-        deep, _ = self.taps.hear(torch.cat(images).to(device))
+        deep, _ = self.taps.hear_both(torch.cat(images).to(device))
         logits = self.head(of_slices(deep, len(images), depth, self.slice_axis).float())
         if self.reversed_slices:
             logits = logits.flip(1)

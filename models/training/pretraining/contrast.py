@@ -67,10 +67,10 @@ class Contrast:
             if random.random() < 0.5:
                 beside = beside[..., ::-1]
             for look, one in zip(looks, (hu, beside, hu), strict=True):
-                look.append(self.patches.preparation.tensor(_other_scanner(one, random)))
+                look.append(self.patches.preparation.tensor(*_other_scanner(one, random)))
         first, second, third = (torch.cat(look).to(device) for look in looks)
-        deep, fine = self.taps.hear(first)
-        deep_beside, _ = self.taps.hear(second)
+        deep_beside, _ = self.taps.hear_both(second)
+        deep, fine = self.taps.hear_both(first)
         count = len(first)
         to_vectors = self.head["global"]
         loss = info_nce(to_vectors(of_patch(deep, count).float()), to_vectors(of_patch(deep_beside, count).float()))
@@ -116,10 +116,10 @@ def info_nce(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _other_scanner(hu: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return the patch with other contrast, brightness and sharpness; outside the scan stays air."""
+    """Return the patch (views, z, y, x) with other contrast, brightness and sharpness; outside the scan stays air."""
     contrast = np.float32(random.uniform(1 - _CONTRAST, 1 + _CONTRAST))
     brightness = np.float32(random.uniform(-_BRIGHTNESS_HU, _BRIGHTNESS_HU))
     blur = float(random.uniform(0, _BLUR_PIXELS))
-    changed = gaussian_filter((hu - _PIVOT_HU) * contrast + _PIVOT_HU + brightness, (0, blur, blur))
+    changed = gaussian_filter((hu - _PIVOT_HU) * contrast + _PIVOT_HU + brightness, (0, 0, blur, blur))
     kept: npt.NDArray[np.float32] = np.where(hu > OUTSIDE_HU + 1, changed, np.float32(OUTSIDE_HU)).astype(np.float32)
     return kept

@@ -18,6 +18,7 @@ from models.engines.memory import is_out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_VOLUME = 5  # axes of a batch of volumes
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -31,39 +32,58 @@ class _Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taps:
-    """A network with ears at two places; `deepest` and `last` name modules of it."""
+    """A network with ears at two places; `deepest` and `last` name modules of it.
+
+    `deepest` is None where several looks at a patch share the batch there (a Siamese encoder), or all is in the answer.
+    """
 
     network: nn.Module
-    deepest: str
+    deepest: str | None
     last: str
     deepest_channels: int
     last_channels: int
 
     @classmethod
-    def on(cls, network: nn.Module, *, classes: int, sides: Sequence[int]) -> Taps:
-        """Find the places by one look at an empty patch; raise ModelError where there are none."""
-        calls = _calls(network, sides)
+    def on(cls, network: nn.Module, *, classes: int, sides: Sequence[int], views: int = 1) -> Taps:
+        """Find the places by one look at an empty patch; raise ModelError where there is no last layer."""
+        calls = _calls(network, (views, *sides))
         # a convolution over fewer axes is part of an attention, one that answers with a point squeezes
         axes = max((call.answer.ndim for call in calls if isinstance(call.module, _CONVOLUTIONS)), default=0)
-        # a 2D network has slices as its batch; whoever stacks other things there would have patches mixed up
-        calls = [call for call in calls if len(call.answer) == len(call.seen) == (1 if axes == 5 else sides[0])]
-        convolutions = [call for call in calls if isinstance(call.module, _CONVOLUTIONS)]
-        sizes = [_voxels(call.answer) for call in convolutions if call.answer.ndim == axes]
-        coarse = min((size for size in sizes if size > 1), default=0)
-        deepest = [call for call in calls if call.answer.ndim == axes and _voxels(call.answer) == coarse]
+        convolutions = [call for call in calls if isinstance(call.module, _CONVOLUTIONS) and call.answer.ndim == axes]
+        coarse = min((size for call in convolutions if (size := _voxels(call.answer)) > 1), default=0)
+        # a 2D network has slices as its batch, and nothing else may stand there
+        whole = 1 if axes == _VOLUME else sides[0]
+        deepest = [
+            call
+            for call in calls
+            if call.answer.ndim == axes
+            and _voxels(call.answer) == coarse
+            and len(call.answer) == len(call.seen) == whole
+            and call.answer.shape[1] != classes
+        ]
         last = [call for call in convolutions if call.answer.shape[1] == classes and call.seen.shape[1] != classes]
-        if not deepest or not last:
-            raise ModelError(f"{type(network).__name__} has no levels that a pre-training could hold on to.")
+        if not last or len(last[-1].seen) != whole:
+            raise ModelError(f"{type(network).__name__} has no last layer that a pre-training could hold on to.")
         return cls(
             network=network,
-            deepest=deepest[-1].name,
+            deepest=deepest[-1].name if deepest else None,
             last=last[-1].name,
-            deepest_channels=int(deepest[-1].answer.shape[1]),
+            deepest_channels=int(deepest[-1].answer.shape[1]) if deepest else 0,
             last_channels=int(last[-1].seen.shape[1]),
         )
 
-    def hear(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of the coarsest level and those before the last layer, as the network has them."""
+    def hear_both(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both; raise ModelError where patches do not go through the coarsest level one by one."""
+        deepest, last = self.hear(image)
+        if deepest is None:
+            raise ModelError(
+                f"{type(self.network).__name__} has no level at which a patch stands for itself: of the pre-trainings, "
+                "context-restoration alone fits it."
+            )
+        return deepest, last
+
+    def hear(self, image: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return the features of the coarsest level, where there is one, and those before the last layer."""
         heard: dict[str, Tensor] = {}
 
         def on_answer(_: nn.Module, __: Any, answer: Tensor) -> None:
@@ -72,16 +92,15 @@ class Taps:
         def before_last(_: nn.Module, seen: tuple[Tensor, ...]) -> None:
             heard["last"] = seen[0]
 
-        handles = (
-            self.network.get_submodule(self.deepest).register_forward_hook(on_answer),
-            self.network.get_submodule(self.last).register_forward_pre_hook(before_last),
-        )
+        handles = [self.network.get_submodule(self.last).register_forward_pre_hook(before_last)]
+        if self.deepest is not None:
+            handles.append(self.network.get_submodule(self.deepest).register_forward_hook(on_answer))
         try:
             self.network(image)
         finally:
             for handle in handles:
                 handle.remove()
-        return heard["deepest"], heard["last"]
+        return heard.get("deepest"), heard["last"]
 
 
 def of_patch(features: Tensor, patches: int) -> Tensor:
@@ -105,7 +124,7 @@ def as_volume(features: Tensor, patches: int) -> Tensor:
     return features.reshape(patches, -1, *features.shape[1:]).transpose(1, 2)
 
 
-def _calls(network: nn.Module, sides: Sequence[int]) -> list[_Call]:
+def _calls(network: nn.Module, shape: Sequence[int]) -> list[_Call]:
     """Return what each module saw and answered for an empty patch, in the order in which they finished."""
     calls: list[_Call] = []
 
@@ -121,12 +140,12 @@ def _calls(network: nn.Module, sides: Sequence[int]) -> list[_Call]:
     was_training = network.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, 1, *sides, device=next(network.parameters()).device))
+            network.eval()(torch.zeros(1, *shape, device=next(network.parameters()).device))
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
         why = str(error).splitlines()[0]
-        raise ModelError(f"The network cannot take a patch of {' x '.join(map(str, sides))}: {why}") from error
+        raise ModelError(f"The network cannot take a patch of {' x '.join(map(str, shape[1:]))}: {why}") from error
     finally:
         network.train(was_training)
         for handle in handles:

@@ -46,8 +46,8 @@ class Restoration:
             sample = material.samples[int(random.integers(len(material.samples)))]
             hu, _ = self.patches.cut(sample, self.patches.corner(sample, random))
             hu = self.patches.changed(hu, random)
-            whole.append(self.patches.preparation.tensor(hu))
-            broken.append(self.patches.preparation.tensor(exchanged(hu, random)))
+            whole.append(self.patches.preparation.tensor(hu[0]))
+            broken.append(self.patches.preparation.tensor(exchanged(hu[0], random), *hu[1:]))
         image, wanted = torch.cat(broken).to(device), torch.cat(whole).to(device)
         _, features = self.taps.hear(image)
         restored = self.head(as_volume(features, len(image)).float())

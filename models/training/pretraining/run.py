@@ -91,6 +91,9 @@ def pretrain(
     if how is None:
         raise PretrainingFailed("The recipe says nothing of a pre-training.")
     place.mkdir(parents=True, exist_ok=True)
+    if recipe.model.mirror_image:
+        halved = [one.halved(recipe.model.spacing_zyx_mm) for one in material.samples]
+        material = replace(material, samples=halved)
     task = _task(recipe, how, network)
     whole = nn.ModuleDict({"network": network, "head": task.head}).to(machine.device).train()
     optimiser = torch.optim.AdamW(whole.parameters(), lr=how.learning_rate, weight_decay=recipe.training.weight_decay)
@@ -157,7 +160,8 @@ def _task(recipe: Recipe, how: PretrainingRecipe, network: nn.Module) -> Task:
     on_blood = recipe.training.on_lesion if how.uses_slices else 0.0
     model = recipe.model if how.patch is None else replace(recipe.model, patch=how.patch)
     patches = replace(Patches.of(replace(recipe, model=model)), batch=how.batch, on_lesion=on_blood)
-    taps = Taps.on(network, classes=len(recipe.labels) + 1, sides=model.patch)
+    views = patches.preparation.views
+    taps = Taps.on(network, classes=len(recipe.labels) + 1, sides=model.patch, views=views)
     slices = 1 + patches.preparation.axis(0)
     if how.kind == "context-restoration":
         return Restoration.of(taps, patches)

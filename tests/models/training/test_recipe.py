@@ -59,11 +59,6 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
         (("[4, 16, 16]", "[4, 16, 16]\n[pretraining]\nkind = 'global-contrastive'\nstep = 1"), "pretraining.step"),
         (("[4, 16, 16]", "[4, 16, 16]\n[teacher]\nmodel = 'one'"), "teacher.data"),
         (("[4, 16, 16]", "[4, 16, 16]\n[teacher]\nmodel = 'one'\nabove = 0.4\n[[teacher.data]]\npath = 'x'"), "above"),
-        (("[4, 16, 16]", "[4, 16, 16]\nmirror_image = true\n[augmentation]\nrotation_deg = 10"), "mirror_image"),
-        (
-            ("[4, 16, 16]", "[4, 16, 16]\nmirror_image = true\n[pretraining]\nkind = 'context-restoration'"),
-            "mirror_image",
-        ),
         (('"ICH"', '"blood clot"'), "blood clot"),
         (('name = "mine"', 'name = "My Model"'), "name"),
         (('name = "mine"', 'name = "mine'), "not valid"),

@@ -16,16 +16,16 @@ from models.training.trainer import CURVE, train
 from models.training.warp import Warp
 from tests.models.training.small_heads import head, heads, recipe_of
 
-NONE = Warp(rotation_deg=0, scaling=0, elastic_mm=0, spacing_yx_mm=(3.0, 3.0))
+NONE = Warp(rotation_deg=0, scaling=0, elastic_mm=0, spacing_zyx_mm=(6.0, 3.0, 3.0))
 
 
 def test_without_change_it_is_the_patch() -> None:
     """Nothing turned, scaled or bent: the scan's own values, and air beyond it."""
     sample = head(1)
     hu, labels = NONE.cut(sample, (2, 40, 10), (4, 16, 16), np.random.default_rng(0))
-    assert np.array_equal(hu[:, :8], sample.hu_zyx[2:6, 40:48, 10:26].astype(np.float32))
+    assert np.array_equal(hu[0, :, :8], sample.hu_zyx[2:6, 40:48, 10:26].astype(np.float32))
     assert np.array_equal(labels[:, :8], sample.labels_zyx[2:6, 40:48, 10:26])
-    assert (hu[:, 8:] == OUTSIDE_HU).all()
+    assert (hu[0, :, 8:] == OUTSIDE_HU).all()
     assert not NONE.moves
 
 
@@ -45,11 +45,24 @@ def test_labels_go_with_the_blood(warp: Warp) -> None:
         hu, labels = warp.cut(sample, (0, 0, 0), (20, 48, 48), np.random.default_rng(seed))
         blood = labels == 1
         assert blood.sum() > 100
-        assert np.median(hu[blood]) == pytest.approx(65, abs=2)
+        assert np.median(hu[0][blood]) == pytest.approx(65, abs=2)
         assert (labels == IGNORED).sum() > 1000
         assert set(np.unique(labels)) == {0, 1, IGNORED}
         moved.append(not np.array_equal(blood, sample.labels_zyx == 1))
     assert sum(moved) >= 6
+
+
+def test_what_lies_opposite_goes_along() -> None:
+    """A network that compares halves sees the mirror image turned, scaled and bent like the scan."""
+    sample = head(1).halved((6.0, 3.0, 3.0))
+    assert sample.plane is not None
+    opposite = sample.plane.mirrored(sample.hu_zyx, (6.0, 3.0, 3.0), (slice(None),) * 3)
+    alone = Sample.of("opposite", opposite.astype(np.float16), sample.labels_zyx, sample.scanned_zyx)
+    warp = replace(NONE, rotation_deg=20.0, scaling=0.1, elastic_mm=2.0)
+    both, _ = warp.cut(sample, (3, 5, 5), (8, 32, 32), np.random.default_rng(4))
+    expected, _ = warp.cut(alone, (3, 5, 5), (8, 32, 32), np.random.default_rng(4))
+    assert both.shape == (2, 8, 32, 32)
+    assert np.abs(both[1] - expected[0]).max() < 1
 
 
 def test_angle_and_scale_are_in_millimetres() -> None:
@@ -59,7 +72,7 @@ def test_angle_and_scale_are_in_millimetres() -> None:
     hu = np.where((np.abs(y) <= 4) & (np.abs(x) <= 20), 60.0, 0.0)[None].astype(np.float16)
     sample = Sample.of("bar", hu, (hu > 50).astype(np.uint8), np.ones(shape, dtype=np.bool_))
 
-    warp = replace(NONE, rotation_deg=90.0, spacing_yx_mm=(2.0, 1.0))
+    warp = replace(NONE, rotation_deg=90.0, spacing_zyx_mm=(5.0, 2.0, 1.0))
     chance = np.random.default_rng(0)
     found = [warp.cut(sample, (0, 0, 0), (1, 41, 81), chance)[1][0] for _ in range(60)]
     tall = max(found, key=lambda one: float(one.any(axis=1).sum()))
