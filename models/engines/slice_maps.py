@@ -152,7 +152,8 @@ class SliceMapSegmenter:
         )
 
     def _maps(self, classifier: SwinClassifier, grid: HeadGrid, rung: Rung) -> HeadMaps:
-        return head_maps(classifier.to(rung.device), self._view, grid, [self._kind], rung)
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            return head_maps(classifier.to(rung.device), self._view, grid, [self._kind], rung)
 
 
 def _map_of(spec: ModelSpec) -> tuple[MapKind, float]:
