@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -154,14 +154,4 @@ def _step(
 
 
 def _state(run: str, step: int, network: SwinClassifier, optimiser: torch.optim.Optimizer) -> Checkpoint:
-    return Checkpoint(
-        run=run,
-        step=step,
-        network=network.state_dict(),
-        optimiser=optimiser.state_dict(),
-        best=None,
-        best_step=0,
-        best_dice=-1.0,
-        best_dice_by_label={},
-        stale=0,
-    )
+    return replace(Checkpoint.at_start(run), step=step, network=network.state_dict(), optimiser=optimiser.state_dict())
