@@ -128,8 +128,10 @@ class Registry:
             return load_deepmedic(spec, files, members=chosen, device=device, precision=precision, threads=threads)
         require_trust(folder, spec)
         # delayed for the same reason
-        from models.engines.loading import load_same_size
+        from models.engines.loading import load_same_size, load_slice_maps
 
+        if spec.family == "slice-maps":
+            return load_slice_maps(spec, files, members=chosen, device=device, precision=precision, threads=threads)
         return load_same_size(spec, files, members=chosen, device=device, precision=precision, threads=threads)
 
     def _spec_paths(self) -> dict[str, Path]:

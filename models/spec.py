@@ -21,7 +21,7 @@ from ichor.errors import ModelError
 if TYPE_CHECKING:
     from pathlib import Path
 
-Family = Literal["deepmedic", "zoo", "bundle", "nnunet", "export"]
+Family = Literal["deepmedic", "zoo", "bundle", "nnunet", "export", "slice-maps"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Text = Annotated[str, Field(min_length=1)]
 Byte = Annotated[int, Field(ge=0, le=255)]

@@ -18,13 +18,14 @@ from console.benchmark.negatives import measure_negatives
 from console.benchmark.queue import Load, measure_queue
 from console.benchmark.volume import measure_volume
 from console.benchmark.writing import measure_writing
-from console.cli import labels
+from console.cli import labels, weak
 from console.cli.display import out, print_json, print_table, progress_bar
 from console.cli.options import ConfigOption, JsonOption, MembersOption, ModelOption, check_paths, load
 from models.registry import default_registry
 
 app = typer.Typer(help="Measure this machine against peers.", no_args_is_help=True)
 app.command("labels")(labels.command)
+app.command("weak")(weak.command)
 
 
 @app.command()

@@ -12,10 +12,14 @@ from console.cli.display import out, print_json, print_table, progress_bar
 from console.cli.options import ConfigOption, JsonOption, load
 from console.evaluation.report import figure
 from console.training.gathering import Gathered, gather
+from console.training.slice_gathering import GatheredSlices, gather_slices
+from console.training.slice_task import train_slice_model
 from console.training.task import Outcome, check_name, train_model
 from console.training.teaching import Teacher
-from models.registry import default_registry
-from models.training.recipe import load_recipe
+from ichor.settings import Settings
+from models.registry import Registry, default_registry
+from models.training.recipe import Recipe, load_recipe
+from models.training.slice_recipe import SliceRecipe, is_slice_recipe, load_slice_recipe
 
 WORKSHOP = "training"
 
@@ -50,7 +54,7 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     One member for each seed. Run the same command again to go on with an interrupted training.
     """
     settings = load(config)
-    recipe = load_recipe(recipe_file)
+    recipe = load_slice_recipe(recipe_file) if is_slice_recipe(recipe_file) else load_recipe(recipe_file)
     if name is not None:
         recipe = replace(recipe, name=name)
     if seed:
@@ -64,20 +68,30 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     if fresh:
         for one in recipe.seeds:
             shutil.rmtree(place / f"seed-{one}", ignore_errors=True)
-    teacher = None if recipe.teacher is None else Teacher.of(recipe.teacher.model, registry, settings)
-    with progress_bar("Reading scans") as on_progress:
-        scans = workshop / "cache" if cache is None else cache
-        gathered = gather(recipe, scans, teacher=teacher, on_progress=on_progress)
-    say_data(gathered)
-    with progress_bar(f"Training {recipe.name}") as on_progress:
-        outcome = train_model(recipe, gathered, registry, place, on_progress=on_progress)
+    outcome = make(recipe, registry, place, settings, workshop / "cache" if cache is None else cache)
     if as_json:
         print_json({"name": outcome.spec.name, "digest": outcome.spec.digest, "manifest": asdict(outcome.manifest)})
     else:
         show(outcome, place)
 
 
-def say_data(gathered: Gathered) -> None:
+def make(recipe: Recipe | SliceRecipe, registry: Registry, place: Path, settings: Settings, shelf: Path) -> Outcome:
+    """Gather the scans, say what they are, and train: on masks, or on labels of slices."""
+    if isinstance(recipe, SliceRecipe):
+        with progress_bar("Reading scans") as on_progress:
+            labelled = gather_slices(recipe, shelf, on_progress=on_progress)
+        say_data(labelled)
+        with progress_bar(f"Training {recipe.name}") as on_progress:
+            return train_slice_model(recipe, labelled, registry, place, on_progress=on_progress)
+    teacher = None if recipe.teacher is None else Teacher.of(recipe.teacher.model, registry, settings)
+    with progress_bar("Reading scans") as on_progress:
+        gathered = gather(recipe, shelf, teacher=teacher, on_progress=on_progress)
+    say_data(gathered)
+    with progress_bar(f"Training {recipe.name}") as on_progress:
+        return train_model(recipe, gathered, registry, place, on_progress=on_progress)
+
+
+def say_data(gathered: Gathered | GatheredSlices) -> None:
     """Say on stderr what is trained on, under which terms, and what cannot be used."""
     for data in gathered.records:
         terms = f"Terms: {data.licence.name} ({data.licence.terms})."

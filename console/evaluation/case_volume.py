@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
+from pydicom import config
 
 from ichor.errors import NotAnalysable
 from worker.series import read_studies
@@ -96,10 +97,11 @@ def _from_nifti(path: Path) -> CaseVolume:
 
 
 def _from_dicom(case: Case) -> CaseVolume:
-    series = [one for study in read_studies(case.dicom) for one in study.series]
-    if len(series) != 1:
-        raise NotAnalysable("several_series", f"{case.name} holds {len(series)} readable series, not one.")
-    volume = read_volume(series[0])
+    with config.disable_value_validation():  # RSNA 2019's UIDs are of the form ID_hex, which no UID has
+        series = [one for study in read_studies(case.dicom) for one in study.series]
+        if len(series) != 1:
+            raise NotAnalysable("several_series", f"{case.name} holds {len(series)} readable series, not one.")
+        volume = read_volume(series[0])
     first, last = (np.array(volume.slices[k].position_lps_mm) for k in (0, -1))
     affine = np.eye(4)
     affine[:3, 0] = np.array(volume.row_cosine) * volume.column_spacing_mm

@@ -21,13 +21,14 @@ from models.training.target import channels_of
 from models.training.trainer import Heads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from console.training.samples import ReadSample
     from models.training.data.case import Case
     from models.training.recipe import DataRecipe, Recipe, SplitRecipe
     from models.training.sample import Sample
+    from models.training.slice_recipe import SliceRecipe
 
 
 class NoScans(PermanentError):
@@ -47,7 +48,7 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
+class Parts:
     """A data set, dealt."""
 
     data: DataSet
@@ -58,14 +59,14 @@ class _Parts:
     every: tuple[Case, ...]  # that may train, before the share of the labels
 
 
-def read_sets(recipe: Recipe) -> tuple[tuple[DataSet, ...], tuple[str, ...]]:
+def read_sets(recipe: Recipe | SliceRecipe) -> tuple[tuple[DataSet, ...], tuple[str, ...]]:
     """Read the data sets of a recipe, and what is to be said of overlaps where these are allowed.
 
     Raises BadDataSet, or DataOverlap where two sets show the same patients.
     """
     if not recipe.data:
         raise BadDataSet("The recipe names no [[data]].")
-    sets = tuple(_read_set(one) for one in recipe.data)
+    sets = tuple(read_set(one) for one in recipe.data)
     return sets, refuse_overlaps(sets, allowed=recipe.allow_overlaps)
 
 
@@ -82,9 +83,9 @@ def gather(
     NoScans where a part stays empty.
     """
     sets, warnings = read_sets(recipe)
-    dealt = [_deal(data, recipe.split) for data in sets]
+    dealt = [deal(data, (case for case in data.cases if case.segmented), recipe.split) for data in sets]
     looks = _looks(recipe, dealt)
-    unlabelled = [] if recipe.teacher is None else [_read_set(one) for one in recipe.teacher.data]
+    unlabelled = [] if recipe.teacher is None else [read_set(one) for one in recipe.teacher.data]
     total, done = sum(len(one.training) + len(one.validation) for one in dealt), 0
     total += sum(len(look.cases) for look in looks) + sum(len(data.cases) for data in unlabelled)
 
@@ -131,23 +132,25 @@ def gather(
     )
 
 
-def _looks(recipe: Recipe, dealt: Sequence[_Parts]) -> tuple[Look, ...]:
+def _looks(recipe: Recipe, dealt: Sequence[Parts]) -> tuple[Look, ...]:
     """Return what a pre-training may see: never a patient who validates or is left out."""
     if recipe.pretraining is None:
         return ()
     if not recipe.pretraining.data:
         return tuple(Look(data=one.data, cases=one.every) for one in dealt)
     held_out = frozenset(case.patient for one in dealt for case in (*one.validation, *one.left_out))
-    return tuple(apart_from(_read_set(one), held_out) for one in recipe.pretraining.data)
+    return tuple(apart_from(read_set(one), held_out) for one in recipe.pretraining.data)
 
 
-def _read_set(one: DataRecipe) -> DataSet:
+def read_set(one: DataRecipe) -> DataSet:
+    """Read one data set of a recipe."""
     label_map = None if one.label_map is None else parse_label_map(one.label_map)
     return read_data(one.path, name=one.reader, label_map=label_map)
 
 
-def _deal(data: DataSet, how: SplitRecipe) -> _Parts:
-    cases = tuple(case for case in data.cases if case.segmented)
+def deal(data: DataSet, usable: Iterable[Case], how: SplitRecipe) -> Parts:
+    """Deal a data set's usable scans to parts, by the recipe's split file, the shipped one, or the rule."""
+    cases = tuple(usable)
     shipped = SHIPPED / f"{data.name}.json"
     if how.file is not None:
         split = load_split(how.file)
@@ -161,7 +164,7 @@ def _deal(data: DataSet, how: SplitRecipe) -> _Parts:
     left_out: tuple[Case, ...] = ()
     if how.test_fold is not None:
         training, left_out = parts_of(training, split, how.test_fold)
-    return _Parts(
+    return Parts(
         data=data,
         split=split,
         training=share_of(training, how.label_fraction),
@@ -172,7 +175,7 @@ def _deal(data: DataSet, how: SplitRecipe) -> _Parts:
 
 
 def _read_parts(
-    parts: _Parts, recipe: Recipe, cache: Path, on_sample: Callable[[], None]
+    parts: Parts, recipe: Recipe, cache: Path, on_sample: Callable[[], None]
 ) -> tuple[DataRecord, Sequence[ReadSample], Sequence[ReadSample]]:
     data = parts.data
     trains: Sequence[ReadSample] = ()
@@ -190,21 +193,29 @@ def _read_parts(
         trains, of_training = read_samples(parts.training, reading, on_sample=on_sample)
         validates, of_validation = read_samples(parts.validation, reading, on_sample=on_sample)
         faults += [fault.text for fault in (*of_training, *of_validation)]
+    used = {
+        part: [(one.sample.name, one.sha256) for one in found]
+        for part, found in (("training", trains), ("validation", validates))
+    }
+    return record_of(parts, used, faults), trains, validates
+
+
+def record_of(parts: Parts, used: Mapping[str, Sequence[tuple[str, str]]], faults: Sequence[str]) -> DataRecord:
+    """Write down what was used: by part, `training` and `validation`, each scan's name and hash."""
     digest = hashlib.sha256()
-    for part, found in (("training", trains), ("validation", validates)):
-        for one in found:
-            digest.update(f"{part}\0{one.sample.name}\0{one.sha256}\n".encode())
-    record = DataRecord(
-        name=data.name,
-        origin=data.origin,
-        licence=data.licence,
+    for part, found in used.items():
+        for name, sha256 in found:
+            digest.update(f"{part}\0{name}\0{sha256}\n".encode())
+    return DataRecord(
+        name=parts.data.name,
+        origin=parts.data.origin,
+        licence=parts.data.licence,
         split_rule=parts.split.rule,
         split_sha256=parts.split.sha256,
-        training=tuple(one.sample.name for one in trains),
-        validation=tuple(one.sample.name for one in validates),
+        training=tuple(name for name, _ in used["training"]),
+        validation=tuple(name for name, _ in used["validation"]),
         left_out=tuple(case.name for case in parts.left_out),
         faults=tuple(faults),
-        notes=data.notes,
+        notes=parts.data.notes,
         sha256=digest.hexdigest(),
     )
-    return record, trains, validates

@@ -6,17 +6,13 @@ alike, and a grid point gets the label with the greatest share.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from console.evaluation.case_volume import volume_of
+from console.training.shelf import shelved
 from ichor.errors import PermanentError
 from models.evaluation.grid import MaskGrid
 from models.evaluation.mask_file import BadMask, LabelMask, read_mask, read_seg
@@ -27,6 +23,7 @@ from worker.grid import resample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 CACHE_VERSION = 1
 """To be raised where the same files would give another sample."""
 
-_META = "sample.json"
 _ARRAYS = ("hu", "labels", "scanned")
 _FULL = 1000  # a whole voxel of a label, as resampling sees it
 
@@ -78,37 +74,17 @@ def read_samples(
 
 
 def _read(case: Case, reading: Reading) -> ReadSample:
-    place = reading.cache / _key(case, reading)
-    if not (place / _META).is_file():
-        _write(place, case, reading)
-    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-    sample = Sample.of(case.name, arrays["hu"], arrays["labels"], arrays["scanned"])
-    return ReadSample(sample=sample, sha256=json.loads((place / _META).read_text(encoding="utf-8"))["sha256"])
-
-
-def _write(place: Path, case: Case, reading: Reading) -> None:
-    """Make a sample; it appears whole or not at all."""
-    arrays: dict[str, npt.NDArray[Any]] = dict(zip(_ARRAYS, _sample(case, reading), strict=True))
-    digest = hashlib.sha256()
-    for path in _files(case):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    reading.cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=reading.cache) as scratch:
-        new = Path(scratch) / "sample"
-        new.mkdir()
-        for name, array in arrays.items():
-            np.save(new / f"{name}.npy", array)
-        (new / _META).write_text(json.dumps({"name": case.name, "sha256": digest.hexdigest()}), encoding="utf-8")
-        if place.exists():  # half of an earlier one
-            shutil.rmtree(place)
-        new.rename(place)
+    stated = [CACHE_VERSION, case.name, list(reading.spacing_zyx_mm), sorted(reading.channels.items())]
+    found = shelved(reading.cache, case, stated, lambda: dict(zip(_ARRAYS, _sample(case, reading), strict=True)))
+    sample = Sample.of(case.name, *(found.arrays[name] for name in _ARRAYS))
+    return ReadSample(sample=sample, sha256=found.sha256)
 
 
 def _sample(
     case: Case, reading: Reading
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     held = volume_of(case)
-    labels_kji = _labels(case, held, reading)
+    labels_kji = labels_on_volume(case, held, reading)
     grid = resample(held.volume, reading.spacing_zyx_mm).grid
     labels = np.zeros(grid.hu_zyx.shape, dtype=np.uint8)
     greatest = np.ones(grid.hu_zyx.shape, dtype=np.float32)  # the share of background, then of what stands there
@@ -125,7 +101,7 @@ def _sample(
     return grid.hu_zyx.astype(np.float16), labels, grid.scanned_zyx
 
 
-def _labels(case: Case, held: CaseVolume, reading: Reading) -> npt.NDArray[np.uint8]:
+def labels_on_volume(case: Case, held: CaseVolume, reading: Reading) -> npt.NDArray[np.uint8]:
     """Return the model's channels on the volume's slices, (k, j, i)."""
     k, j, i = held.volume.hu_kji.shape
     grid = MaskGrid(shape=(i, j, k), affine_ras=held.affine_ras)
@@ -154,17 +130,3 @@ def _truth(case: Case, grid: MaskGrid, label_map: LabelMap) -> LabelMask:
     if path.suffix == ".dcm":
         return read_seg(path, grid, {name: value for value, name in label_map.classes})
     return read_mask(path)
-
-
-def _files(case: Case) -> list[Path]:
-    masks = [*([] if case.masks.mask is None else [case.masks.mask]), *case.masks.raters]
-    return [*([] if case.image is None else [case.image]), *case.dicom, *masks]
-
-
-def _key(case: Case, reading: Reading) -> str:
-    """Return the name of the sample on disk: another one for other files, another grid or other labels."""
-    stated: list[Any] = [CACHE_VERSION, case.name, list(reading.spacing_zyx_mm), sorted(reading.channels.items())]
-    for path in _files(case):
-        status = path.stat()
-        stated.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:40]

@@ -16,15 +16,17 @@ from models.adding.install import add_model
 from models.adding.package import ModelRefused
 from models.training.entry import write_entry
 from models.training.manifest import Manifest, SeedRecord
-from models.training.trainer import Trained, train
+from models.training.trainer import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from console.training.gathering import Gathered
+    from console.training.slice_gathering import GatheredSlices
     from models.registry import Registry
     from models.spec import ModelSpec
     from models.training.recipe import Recipe
+    from models.training.slice_recipe import SliceRecipe
 
 LIBRARIES = ("torch", "monai", "numpy")
 ENTRY = "entry"
@@ -38,7 +40,7 @@ class Outcome:
     manifest: Manifest
 
 
-def check_name(recipe: Recipe, registry: Registry) -> None:
+def check_name(recipe: Recipe | SliceRecipe, registry: Registry) -> None:
     """Raise ModelRefused where the registry has a model of that name: better before the hours than after."""
     if recipe.name in registry.names():
         raise ModelRefused(f"There is a model {recipe.name} already: remove it first, or give the recipe another name.")
@@ -70,13 +72,28 @@ def train_model(
         before = None if pretrained_in is None else pretrained_in / f"seed-{seed}"
         place = out / f"seed-{seed}"
         trained.append(train(recipe, seed, gathered.heads, place, pretrained_in=before, on_progress=on_seed))
-    manifest = _manifest(recipe, gathered, trained)
+    seeds = [
+        SeedRecord(
+            seed=one.seed,
+            step=one.step,
+            steps=one.steps,
+            precision=one.precision,
+            device=one.device,
+            validation_dice=None if one.score is None else one.score.dice,
+            validation_dice_by_label={} if one.score is None else one.score.dice_by_label,
+        )
+        for one in trained
+    ]
+    manifest = manifest_of(recipe, gathered, parameters=trained[0].parameters, seeds=seeds)
     shutil.rmtree(out / ENTRY, ignore_errors=True)
     write_entry(out / ENTRY, recipe, [one.weights for one in trained], manifest)
     return Outcome(spec=add_model(registry, out / ENTRY), manifest=manifest)
 
 
-def _manifest(recipe: Recipe, gathered: Gathered, trained: Sequence[Trained]) -> Manifest:
+def manifest_of(
+    recipe: Recipe | SliceRecipe, gathered: Gathered | GatheredSlices, *, parameters: int, seeds: Sequence[SeedRecord]
+) -> Manifest:
+    """Write down what a model came from: now, by this code."""
     return Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -85,22 +102,11 @@ def _manifest(recipe: Recipe, gathered: Gathered, trained: Sequence[Trained]) ->
         libraries={name: version(name) for name in LIBRARIES},
         recipe=recipe.to_plain(),
         recipe_sha256=recipe.sha256,
-        parameters=trained[0].parameters,
+        parameters=parameters,
         licence=gathered.licence,
         warnings=gathered.warnings,
         data=gathered.records,
-        seeds=tuple(
-            SeedRecord(
-                seed=one.seed,
-                step=one.step,
-                steps=one.steps,
-                precision=one.precision,
-                device=one.device,
-                validation_dice=None if one.score is None else one.score.dice,
-                validation_dice_by_label={} if one.score is None else one.score.dice_by_label,
-            )
-            for one in trained
-        ),
+        seeds=tuple(seeds),
         finished_at=utc_now().isoformat(timespec="seconds"),
     )
 

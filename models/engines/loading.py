@@ -7,7 +7,7 @@ The two exceptions say why: published BLAST-CT weights are state dicts that torc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors import SafetensorError
@@ -16,10 +16,12 @@ from safetensors.torch import load_file
 from ichor.errors import ModelCorrupted, ModelError
 from models.engines.hardware import resolve_device, resolve_precision, set_threads
 from models.engines.memory import is_out_of_memory
+from models.engines.slice_maps import SliceMapSegmenter
 from models.engines.sliding_window import SlidingWindowSegmenter
 from models.networks.catalogue import build
 from models.networks.monai_networks import build_monai
 from models.networks.nnunet import build_nnunet
+from models.networks.swin_classifier import build_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from models.networks.swin_classifier import SwinClassifier
     from models.spec import ModelSpec
 
 _DEVICE_TYPES = ("cpu", "cuda")
@@ -36,6 +39,7 @@ _BUILDERS: Mapping[str, Callable[[str, Mapping[str, Any]], nn.Module]] = {
     "zoo": build,
     "bundle": build_monai,
     "nnunet": build_nnunet,
+    "slice-maps": build_classifier,
 }
 
 
@@ -55,6 +59,27 @@ def load_same_size(
     read = _read_exported if spec.family == "export" else _read_network
     networks = [read(spec, file).to(resolved_device) for file in files]
     return SlidingWindowSegmenter(spec, networks, members=members, precision=resolved, device=resolved_device)
+
+
+def load_slice_maps(
+    spec: ModelSpec,
+    files: Sequence[Path],
+    *,
+    members: tuple[int, ...],
+    device: str,
+    precision: str,
+    threads: int,
+) -> SliceMapSegmenter:
+    """Load classifiers whose maps are the segmentation; raise ModelError where bfloat16 is asked for by name."""
+    set_threads(threads)
+    resolved_device = resolve_device(device)
+    if resolve_precision(precision, resolved_device, proven_bfloat16=frozenset()) != "float32":
+        raise ModelError(f"{spec.name} draws maps from gradients, in float32 alone; say auto or float32.")
+    classifiers = []
+    for file in files:
+        network = cast("SwinClassifier", _read_network(spec, file))  # what the family builds
+        classifiers.append(network.to(resolved_device).requires_grad_(requires_grad=False))
+    return SliceMapSegmenter(spec, classifiers, members=members, device=resolved_device)
 
 
 def _proven_bfloat16(spec: ModelSpec) -> frozenset[str]:

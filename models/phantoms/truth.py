@@ -40,6 +40,7 @@ class LesionTruth:
     centroid_lps_mm: Point | None  # of the labelled voxels; none where the scan misses the lesion
     oedema_requested_ml: float
     oedema_sampled_ml: float
+    slices: tuple[int, ...]  # those with labelled blood of it, counted from 0 at the foot: slice labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ def label_slices(head: HeadPhantom, scan: Scan, sampler: Sampler) -> LabelledSli
                 centroid_lps_mm=centroid,
                 oedema_requested_ml=bleed.request.oedema_ml,
                 oedema_sampled_ml=round(oedema_ml, 4),
+                slices=tuple(part.k for part in parts if len(part.j)),
             )
         )
     voxel_ml = scan.pixel_spacing_mm**2 * np.array(scan.shares_mm) / 1000

@@ -50,7 +50,7 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
         windows=" and ".join(f"{low:g} to {high:g}" for low, high in windows),
         labels=", ".join(label.name for label in spec.labels),
         digest=spec.digest,
-        data="\n".join(_of_data(one) for one in manifest.data),
+        data="\n".join(data_line(one) for one in manifest.data),
         licence=manifest.licence.name,
         terms=manifest.licence.terms,
         commercial={True: "allowed", False: "not allowed", None: "unclear"}[manifest.licence.commercial],
@@ -66,7 +66,8 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
     )
 
 
-def _of_data(data: DataRecord) -> str:
+def data_line(data: DataRecord) -> str:
+    """Return one data set's line."""
     left = f", {len(data.left_out)} left out for testing" if data.left_out else ""
     faults = f", {len(data.faults)} not usable" if data.faults else ""
     if data.use != "masks":

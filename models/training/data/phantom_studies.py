@@ -1,13 +1,17 @@
-"""Phantom studies as `ichor phantom` writes them: `NAME/dicom/*.dcm` with `truth.nii.gz` in four classes."""
+"""Phantom studies as `ichor phantom` writes them: `NAME/dicom/*.dcm` with `truth.nii.gz` in four classes.
+
+Subtypes by slice come from `truth.json`: where the very voxels of the mask hold each lesion's blood.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from models.evaluation.label_map import FOUR_CLASS
 from models.evaluation.pairing import Fault, MaskFiles
 from models.phantoms.study import DICOM_FOLDER, LABELS_FILE, TRUTH_FILE
-from models.training.data.case import BadDataSet, Case, DataSet
+from models.training.data.case import BadDataSet, Case, DataSet, SliceLabels
 from models.training.data.licence import PHANTOM
 from models.training.data.nifti_case import check_cases
 
@@ -34,7 +38,17 @@ def read(folder: Path) -> DataSet:
             faults.append(Fault(name=place.name, code="missing_image", text=text))
             continue
         masks = MaskFiles(mask=place / LABELS_FILE)
-        cases.append(Case(name=place.name, patient=f"{ORIGIN}:{place.name}", dicom=files, masks=masks))
+        slices = _slices(place / TRUTH_FILE)
+        cases.append(
+            Case(
+                name=place.name,
+                patient=f"{ORIGIN}:{place.name}",
+                dicom=files,
+                masks=masks,
+                subtypes=frozenset().union(*(one.subtypes for one in slices)) if slices else None,
+                slices=slices,
+            )
+        )
     checked = check_cases(cases)
     return DataSet(
         name=f"{NAME} {folder.name}",
@@ -43,4 +57,15 @@ def read(folder: Path) -> DataSet:
         label_map=FOUR_CLASS,
         cases=checked.cases,
         faults=(*faults, *checked.faults),
+    )
+
+
+def _slices(truth: Path) -> tuple[SliceLabels, ...]:
+    """Return the subtypes of every slice, foot to head; none of a study from before they were written."""
+    stated = json.loads(truth.read_text(encoding="utf-8"))
+    if any("slices" not in lesion for lesion in stated["lesions"]):
+        return ()
+    return tuple(
+        SliceLabels(index=k, subtypes=frozenset(one["kind"].upper() for one in stated["lesions"] if k in one["slices"]))
+        for k in range(stated["slices"])
     )
