@@ -17,7 +17,7 @@ import torch
 from monai.inferers.inferer import Inferer, SlidingWindowInferer
 
 from ichor.errors import ModelError
-from models.engines.hardware import DTYPES
+from models.engines.hardware import DTYPES, lay_channels_last
 from models.engines.memory import Descent, is_out_of_memory, ladder
 from models.engines.preparation import Preparation
 from models.engines.tiles import TileInferer
@@ -170,9 +170,7 @@ class SlidingWindowSegmenter:
         network.to(rung.device)
         if self._tiles:
             return  # nnU-Net's own order of sums is part of its answer
-        for weight in network.parameters():
-            if weight.ndim == 5:  # a network may hold convolutions over slices or profiles beside those over volumes
-                weight.data = weight.data.to(memory_format=torch.channels_last_3d)
+        lay_channels_last(network)
 
     def _look(self, network: nn.Module, window: torch.Tensor) -> torch.Tensor:
         """Return the network's logits of windows, averaged over their mirror images where the spec asks for these."""

@@ -17,7 +17,7 @@ import structlog
 import torch
 
 from ichor.errors import PermanentError
-from models.engines.hardware import DTYPES, has_native_bfloat16, resolve_device, set_threads
+from models.engines.hardware import DTYPES, has_native_bfloat16, lay_channels_last, resolve_device, set_threads
 from models.engines.memory import is_out_of_memory
 from models.networks.catalogue import build
 from models.training.checkpoint import Checkpoint, Weights, load_checkpoint, save_checkpoint
@@ -153,6 +153,7 @@ class _Loop:
         network = build(recipe.model.network, network_parameters(recipe))
         expect_background(network, len(recipe.labels) + 1)
         network = network.to(device).train()
+        lay_channels_last(network)
         optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
         if recipe.model.mirror_image:
             heads = replace(heads, training=[one.halved(recipe.model.spacing_zyx_mm) for one in heads.training])
