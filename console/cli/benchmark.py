@@ -12,6 +12,7 @@ from console.benchmark.abc2 import measure_abc2
 from console.benchmark.engine import measure_engine
 from console.benchmark.figures import Benchmark
 from console.benchmark.flood import measure_flood
+from console.benchmark.grid import Spacing, measure_grid
 from console.benchmark.ingest import measure_ingest
 from console.benchmark.latency import measure_latency
 from console.benchmark.negatives import measure_negatives
@@ -183,6 +184,26 @@ def negatives(
 
 
 @app.command()
+def grid(
+    *,
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Data set with masks; its layout is recognised.")],
+    spacing: Annotated[
+        list[str] | None,
+        typer.Option("--spacing", metavar="Z,Y,X", help="Of the grid in mm; repeatable; 4,1.5,1.5 and 2.5,1.5,1.5."),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Measure what a model's grid costs: truth laid on it and back to the slices, before anything is trained."""
+    load(config)
+    check_paths([data])
+    spacings = [_spacing(text) for text in spacing or ("4,1.5,1.5", "2.5,1.5,1.5")]
+    with progress_bar("Grids") as on_progress:
+        figures = measure_grid(data, spacings, on_progress=on_progress)
+    show(figures, as_json=as_json)
+
+
+@app.command()
 def write(
     *,
     slices: Annotated[int, typer.Option("--slices", min=20, help="Of 1 mm.")] = 200,
@@ -194,6 +215,17 @@ def write(
     settings = load(config)
     spec = default_registry(settings.resolved_models_dir, os.environ).spec(settings.analysis.model)
     show(measure_writing(spec, slices=slices, runs=runs), as_json=as_json)
+
+
+def _spacing(text: str) -> Spacing:
+    """Read Z,Y,X in mm."""
+    try:
+        z, y, x = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not of the form 4,1.5,1.5.") from error
+    if min(z, y, x) <= 0:
+        raise typer.BadParameter(f"{text!r}: millimetres are more than 0.")
+    return z, y, x
 
 
 def show(figures: Benchmark, *, as_json: bool) -> None:
