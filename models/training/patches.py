@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from models.training.sample import Sample
 
 _PIVOT_HU = 35.0  # brain: contrast changes leave it where it is
-_SOFT_HU = (0.0, 90.0)  # brain, blood, muscle; neither fat nor bone
-_TRIES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ class Patches:
         images, labels = [], []
         for _ in range(self.batch):
             sample = samples[int(random.integers(len(samples)))]
-            corner = self.corner(sample, random, in_tissue=True)
+            corner = self.corner(sample, random)
             if self.warp.moves:
                 hu, label = self.warp.cut(sample, corner, self.sides_zyx, random)
             else:
@@ -111,32 +109,19 @@ class Patches:
         kept: npt.NDArray[np.float32] = np.where(hu > OUTSIDE_HU + 1, changed, np.float32(OUTSIDE_HU))
         return kept
 
-    def corner(self, sample: Sample, random: np.random.Generator, *, in_tissue: bool = False) -> list[int]:
-        """Return where a patch begins: round a labelled voxel; else anywhere, or round any soft tissue."""
+    def corner(self, sample: Sample, random: np.random.Generator) -> list[int]:
+        """Return where a patch begins: round a labelled voxel, or anywhere."""
         shape = sample.labels_zyx.shape
         most = [max(0, length - size) for length, size in zip(shape, self.sides_zyx, strict=True)]
         if random.random() < self.on_lesion and sample.places:
             # a label first, so that small lesions come as often as large ones
             places = sample.places[list(sample.places)[int(random.integers(len(sample.places)))]]
             place = places[int(random.integers(len(places)))]
-        elif in_tissue:
-            place = _soft_tissue(sample, random)
-        else:
-            return [int(random.integers(top + 1)) for top in most]
-        return [
-            int(np.clip(at - random.integers(size // 4, 3 * size // 4 + 1), 0, top))
-            for at, size, top in zip(place, self.sides_zyx, most, strict=True)
-        ]
-
-
-def _soft_tissue(sample: Sample, random: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Return a voxel of soft tissue, or any where chance finds none: air teaches nothing of what is no bleed."""
-    low, high = _SOFT_HU
-    for _ in range(_TRIES):
-        place = random.integers(sample.labels_zyx.shape)
-        if low < float(sample.hu_zyx[tuple(place)]) < high:
-            break
-    return place
+            return [
+                int(np.clip(at - random.integers(size // 4, 3 * size // 4 + 1), 0, top))
+                for at, size, top in zip(place, self.sides_zyx, most, strict=True)
+            ]
+        return [int(random.integers(top + 1)) for top in most]
 
 
 def chance(seed: int, step: int, batch: int, *purpose: int) -> np.random.Generator:
