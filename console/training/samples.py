@@ -7,7 +7,7 @@ alike, and a grid point gets the label with the greatest share.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from console.evaluation.case_volume import CaseVolume
     from models.evaluation.label_map import LabelMap
     from models.training.data.case import Case
+
+Read = TypeVar("Read")
 
 CACHE_VERSION = 1
 """To be raised where the same files would give another sample."""
@@ -60,10 +62,17 @@ def read_samples(
     cases: Sequence[Case], reading: Reading, *, on_sample: Callable[[], None] | None = None
 ) -> tuple[tuple[ReadSample, ...], tuple[Fault, ...]]:
     """Read the samples of these scans; one that cannot be used becomes a fault with its name."""
+    return read_each(cases, lambda case: _read(case, reading), on_sample=on_sample)
+
+
+def read_each(
+    cases: Sequence[Case], read: Callable[[Case], Read], *, on_sample: Callable[[], None] | None = None
+) -> tuple[tuple[Read, ...], tuple[Fault, ...]]:
+    """Read scan after scan; one that cannot be used becomes a fault with its name."""
     found, faults = [], []
     for case in cases:
         try:
-            found.append(_read(case, reading))
+            found.append(read(case))
         except PermanentError as error:
             text = str(error)
             text = text if case.name in text else f"{case.name}: {text}"

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from console.evaluation.case_volume import volume_of
-from console.training.samples import Reading, labels_on_volume
+from console.training.samples import Reading, labels_on_volume, read_each
 from console.training.shelf import shelved
 from ichor.errors import PermanentError
 from models.evaluation.label_map import BLEEDS
-from models.evaluation.pairing import Fault
 from models.training.data.case import SUBTYPES
 from models.training.slice_sample import OUTPUTS, SliceSample
 from worker.grid import resample
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from console.evaluation.case_volume import CaseVolume
     from models.evaluation.label_map import LabelMap
+    from models.evaluation.pairing import Fault
     from models.training.data.case import Case
     from worker.volume import Volume
 
@@ -66,17 +66,7 @@ def read_slice_samples(
     cases: Sequence[Case], reading: SliceReading, *, on_sample: Callable[[], None] | None = None
 ) -> tuple[tuple[ReadSlices, ...], tuple[Fault, ...]]:
     """Read the samples of these scans; one that cannot be used becomes a fault with its name."""
-    found, faults = [], []
-    for case in cases:
-        try:
-            found.append(_read(case, reading))
-        except PermanentError as error:
-            text = str(error)
-            text = text if case.name in text else f"{case.name}: {text}"
-            faults.append(Fault(name=case.name, code=error.code, text=text))
-        if on_sample is not None:
-            on_sample()
-    return tuple(found), tuple(faults)
+    return read_each(cases, lambda case: _read(case, reading), on_sample=on_sample)
 
 
 def _read(case: Case, reading: SliceReading) -> ReadSlices:

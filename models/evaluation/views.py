@@ -25,8 +25,8 @@ _LEFT_RIGHT, _FRONT_BACK = 2, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
-    """Implements `models.segmenter.Segmenter`."""
+class _Looks:
+    """A segmenter that looks more than once; all but `segment` is that of one look."""
 
     segmenter: Segmenter
 
@@ -48,6 +48,11 @@ class Mirrored:
     def warm(self) -> None:
         """Run once on nothing."""
         self.segmenter.warm()
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored(_Looks):
+    """Implements `models.segmenter.Segmenter`."""
 
     def segment(self, grid: HeadGrid, *, on_progress: Callable[[float], None] | None = None) -> Segmentation:
         """Segment a head; members' own labels are those of the first look."""
@@ -57,29 +62,8 @@ class Mirrored:
 
 
 @dataclass(frozen=True, slots=True)
-class TinyLesions:
+class TinyLesions(_Looks):
     """Implements `models.segmenter.Segmenter`."""
-
-    segmenter: Segmenter
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model's spec."""
-        return self.segmenter.spec
-
-    @property
-    def plan(self) -> Plan:
-        """What one look runs."""
-        return self.segmenter.plan
-
-    @property
-    def device(self) -> str:
-        """Where it runs."""
-        return self.segmenter.device
-
-    def warm(self) -> None:
-        """Run once on nothing."""
-        self.segmenter.warm()
 
     def segment(self, grid: HeadGrid, *, on_progress: Callable[[float], None] | None = None) -> Segmentation:
         """Segment a head; members' own labels are those of the first look."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from monai.networks.nets.densenet import DenseNet
-from monai.networks.nets.flexible_unet import UNetDecoder
 from torch import Tensor, nn
 
 from models.networks.neighbouring_slices import NeighbouringSlices
+from models.networks.slice_decoder import slice_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,20 +39,7 @@ class DenseUNet(nn.Module):
         for count in blocks:
             widths.append(width + count * growth)
             width = widths[-1] // 2
-        self.decoder = UNetDecoder(
-            2,
-            encoder_channels=(in_channels, *widths),
-            decoder_channels=decoder,
-            act=("relu", {"inplace": True}),
-            norm="batch",
-            dropout=0.0,
-            bias=False,
-            upsample="nontrainable",
-            pre_conv="default",
-            interp_mode="nearest",
-            align_corners=None,
-            is_pad=False,
-        )
+        self.decoder = slice_decoder((in_channels, *widths), decoder)
         self.head = nn.Conv2d(decoder[-1], classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from monai.networks.blocks.aspp import SimpleASPP
 from monai.networks.blocks.convolutions import Convolution
 from monai.networks.blocks.mlp import MLPBlock
 from monai.networks.blocks.selfattention import SABlock
-from monai.networks.nets.flexible_unet import UNetDecoder
 from torch import Tensor, nn
 
 from models.networks.neighbouring_slices import NeighbouringSlices
+from models.networks.slice_decoder import slice_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,20 +92,7 @@ class MobileUNet(nn.Module):
         self.narrow = _convolution(last, hidden, kernel=1)
         self.attention = nn.Sequential(*(AttentionLayer(hidden) for _ in range(depth)))
         self.aspp = SimpleASPP(2, hidden, hidden // 4, kernel_sizes=(1, 3, 3, 3), dilations=DILATIONS)
-        self.decoder = UNetDecoder(
-            2,
-            encoder_channels=(in_channels, *(stages[number][1] for number in _SKIPS), hidden),
-            decoder_channels=decoder,
-            act=("relu", {"inplace": True}),
-            norm="batch",
-            dropout=0.0,
-            bias=False,
-            upsample="nontrainable",
-            pre_conv="default",
-            interp_mode="nearest",
-            align_corners=None,
-            is_pad=False,
-        )
+        self.decoder = slice_decoder((in_channels, *(stages[number][1] for number in _SKIPS), hidden), decoder)
         self.head = nn.Conv2d(decoder[-1], classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:

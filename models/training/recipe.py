@@ -18,7 +18,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -38,6 +38,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Sides = tuple[Count, Count, Count]
 HuWindow = tuple[float, float]
+
+Kind = TypeVar("Kind")
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -247,16 +249,7 @@ class Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; raise RecipeInvalid with every fault in one sentence."""
-    try:
-        with path.open("rb") as file:
-            recipe: Recipe = _adapter().validate_python(tomllib.load(file))
-    except OSError as error:
-        raise RecipeInvalid(f"The recipe {path} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise RecipeInvalid(f"The recipe {path} is not valid: {faults}.") from error
-    except ValueError as error:
-        raise RecipeInvalid(f"The recipe {path} is not valid: {error}.") from error
+    recipe = read_strictly(path, _adapter())
     at = path.resolve().parent
     split_file, pretraining, teacher = recipe.split.file, recipe.pretraining, recipe.teacher
     return replace(
@@ -276,6 +269,20 @@ def plain_of(recipe: Recipe) -> dict[str, Any]:
 
 def _placed(data: tuple[DataRecipe, ...], at: Path) -> tuple[DataRecipe, ...]:
     return tuple(replace(one, path=at / one.path) for one in data)
+
+
+def read_strictly(path: Path, adapter: TypeAdapter[Kind]) -> Kind:
+    """Read a recipe of one kind from TOML; raise RecipeInvalid with every fault in one sentence."""
+    try:
+        with path.open("rb") as file:
+            return adapter.validate_python(tomllib.load(file))
+    except OSError as error:
+        raise RecipeInvalid(f"The recipe {path} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise RecipeInvalid(f"The recipe {path} is not valid: {faults}.") from error
+    except ValueError as error:
+        raise RecipeInvalid(f"The recipe {path} is not valid: {error}.") from error
 
 
 @lru_cache(maxsize=1)

@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from models.networks.attention_maps import MapKind
 from models.spec import Name, PositiveMm
-from models.training.recipe import Count, DataRecipe, HuWindow, RecipeInvalid, Share, SplitRecipe
+from models.training.recipe import Count, DataRecipe, HuWindow, Share, SplitRecipe, read_strictly
 from models.training.slice_sample import OUTPUTS
 
 _STRICT = ConfigDict(extra="forbid")
@@ -150,16 +150,7 @@ def is_slice_recipe(path: Path) -> bool:
 
 def load_slice_recipe(path: Path) -> SliceRecipe:
     """Read a recipe; raise RecipeInvalid with every fault in one sentence. Paths start at its folder."""
-    try:
-        with path.open("rb") as file:
-            recipe: SliceRecipe = _adapter().validate_python(tomllib.load(file))
-    except OSError as error:
-        raise RecipeInvalid(f"The recipe {path} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise RecipeInvalid(f"The recipe {path} is not valid: {faults}.") from error
-    except ValueError as error:
-        raise RecipeInvalid(f"The recipe {path} is not valid: {error}.") from error
+    recipe = read_strictly(path, _adapter())
     at, split_file = path.resolve().parent, recipe.split.file
     return replace(
         recipe,
