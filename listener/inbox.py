@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import mmap
 import os
 import secrets
 import threading
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from ichor.errors import StoreFull
 from ichor.store import DISK_FULL_ERRNOS, make_folder, sync_folder
 from listener.part10 import FILE_START_BYTES
+from listener.writeback import begin_writeback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Files made at a time: one sync of their folder for so many instances."""
+MOST_UNHASHED_BYTES = 1 << 22
+"""What may wait to be hashed until the disk has its work; more than that is no slice any more."""
 
 
 class Inbox:
@@ -117,15 +121,17 @@ class InboxFile:
         """Of the data set, without what stands before it."""
         self._error: OSError | None = None
         self._sha256 = hashlib.sha256()
+        self._hashed_bytes = 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.lseek(self._descriptor, FILE_START_BYTES, os.SEEK_SET)
 
     def __del__(self) -> None:
         self.discard()
 
-    @property
     def sha256(self) -> str:
-        """The digest of what was written so far."""
+        """Return the digest of what was written so far; the disk begins to take it in meanwhile."""
+        begin_writeback(self._descriptor)
+        self._hash()
         return self._sha256.hexdigest()
 
     @property
@@ -138,11 +144,12 @@ class InboxFile:
         self.size_bytes += len(data)
         if self._error is not None:
             return
-        self._sha256.update(data)
         try:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
+            if self.size_bytes - self._hashed_bytes > MOST_UNHASHED_BYTES:
+                self._hash()
         except OSError as error:
             self._error = error
 
@@ -176,6 +183,15 @@ class InboxFile:
         if getattr(self, "_descriptor", -1) >= 0:
             self._close()
             self.path.unlink(missing_ok=True)
+
+    def _hash(self) -> None:
+        """Hash what was not hashed yet, where it lies in the page cache."""
+        if self._error is not None or self._hashed_bytes == self.size_bytes:
+            return
+        end = FILE_START_BYTES + self.size_bytes
+        with mmap.mmap(self._descriptor, end, access=mmap.ACCESS_READ) as file, memoryview(file) as content:
+            self._sha256.update(content[FILE_START_BYTES + self._hashed_bytes :])
+        self._hashed_bytes = self.size_bytes
 
     def _close(self) -> None:
         os.close(self._descriptor)

@@ -188,7 +188,7 @@ class Receiver:
                 raise DataSetMismatch
             provenance = Provenance(
                 received_at=utc_now(),
-                sha256=incoming.sha256,
+                sha256=incoming.sha256(),
                 size_bytes=incoming.size_bytes,
                 calling_ae=arrival.calling_ae,
                 called_ae=arrival.called_ae,

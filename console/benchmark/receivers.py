@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -63,7 +64,15 @@ def storescp(folder: Path) -> Iterator[Peer]:
     """Run dcmtk's storescp; it offers no choice of address, and lives for seconds."""
     peer = _peer("STORESCP")
     folder.mkdir(parents=True)
-    argv = ["storescp", "--aetitle", peer.ae_title, "--max-pdu", "131072", "--output-directory", str(folder)]
+    argv = [
+        _outside_python("storescp"),
+        "--aetitle",
+        peer.ae_title,
+        "--max-pdu",
+        "131072",
+        "--output-directory",
+        str(folder),
+    ]
     with running([*argv, str(peer.port)], peer=peer, environ=os.environ | {"TCP_NODELAY": "1"}):
         yield peer
 
@@ -105,6 +114,13 @@ def listener(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iter
     tls_port = environ.get("ICHOR_DICOM__TLS__PORT")
     with running([sys.executable, "-P", "-m", "console.cli", "listen"], peer=peer, environ=environ) as pid:
         yield RunningListener(peer=peer, pid=pid, tls_port=None if tls_port is None else int(tls_port))
+
+
+def _outside_python(program: str) -> str:
+    """Return the program of that name that is not one of this Python: pynetdicom brings a `storescp` too."""
+    own = Path(sys.executable).parent
+    places = [place for place in os.get_exec_path() if Path(place) != own]
+    return shutil.which(program, path=os.pathsep.join(places)) or program
 
 
 def _peer(ae_title: str) -> Peer:

@@ -16,18 +16,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from ichor.catalogue.migration import migrate
 from ichor.catalogue.schema import UtcDateTime
 from ichor.errors import CatalogueUnreachable, SettingsError
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for its turn; longer than any transaction of ours takes by orders of magnitude."""
 MIGRATION_LOCK = 0x49_43_48_4F  # "ICHO": key of PostgreSQL's advisory lock, the same on every host
@@ -78,11 +76,8 @@ class Catalogue:
         return catalogue
 
     def _migrate(self) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self._writer.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            migrate(connection)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import StatementError
 
 from ichor.catalogue.beats import beat, live
 from ichor.catalogue.engine import Catalogue, database_now
 from ichor.catalogue.intake import record_instances
+from ichor.catalogue.migration import MIGRATIONS
 from ichor.catalogue.schema import Base, Beat, Instance
 from ichor.clock import utc_now
 from ichor.errors import CatalogueUnreachable, SettingsError
@@ -39,6 +41,29 @@ def test_opening_again_keeps_what_is_there(catalogue: Catalogue, catalogue_url: 
     with again.read() as session:
         assert session.scalars(select(func.count()).select_from(Instance)).one() == 2
     again.close()
+
+
+def test_a_catalogue_that_is_up_to_date_needs_no_migration_tool(catalogue: Catalogue, catalogue_url: str) -> None:
+    """A process that finds the newest version does not load alembic; one that finds an older one migrates."""
+    code = (
+        "import sys\nfrom ichor.catalogue.engine import Catalogue\n"
+        f"Catalogue.open({catalogue_url!r}).close()\nprint('alembic' in sys.modules)"
+    )
+
+    def opened() -> str:
+        return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    with catalogue._engine.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == head
+    assert opened() == "False"
+    with catalogue._engine.begin() as connection:
+        connection.execute(text("DROP TABLE released_name"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+    assert opened() == "True"
+    with catalogue._engine.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == head
+        assert connection.execute(text("SELECT count(*) FROM released_name")).scalar() == 0
 
 
 def test_many_may_open_an_empty_catalogue_at_once(virgin_url: str) -> None:
