@@ -50,7 +50,7 @@ SMALL = ClassifierRecipe(
 A narrow window of HU stands in the place of the bone's, which phantoms have no use for.
 """
 
-STEPS, BATCH, LEARNING_RATE = 1500, 16, 1.5e-3
+STEPS, BATCH, LEARNING_RATE = 1500, 16, 4e-4
 PARTS_SCORED = ("test", "shifted")
 _TRAINING = 0.8  # share of the work
 LEAST_ML = 5.0  # true volume from which the volume's relative error is of interest

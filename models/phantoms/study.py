@@ -1,4 +1,4 @@
-"""A phantom study on disk: `dicom/NNNN.dcm`, `truth.nii.gz` and `truth.json`."""
+"""A phantom study on disk: `dicom/NNNN.dcm`, `truth.nii.gz`, the same by subtype in `subtypes.nii.gz`, `truth.json`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from models.phantoms.plan import PhantomPlan
     from models.phantoms.scan import Scan
 
-DICOM_FOLDER, LABELS_FILE, TRUTH_FILE = "dicom", "truth.nii.gz", "truth.json"
+DICOM_FOLDER, LABELS_FILE, SUBTYPES_FILE, TRUTH_FILE = "dicom", "truth.nii.gz", "subtypes.nii.gz", "truth.json"
 
 _FINE_MM, _COARSE_MM = 1.0, 2.0
 _COARSE_PIXEL_MM = 1.5  # pixels from here on cannot show what the fine lattice holds
@@ -72,6 +72,7 @@ def write_phantom(out: Path, plan: PhantomPlan, *, on_progress: Callable[[float]
         shares_mm=scan.shares_mm,
     )
     write_labels(out / LABELS_FILE, labelled.labels_kji, scan)
+    write_labels(out / SUBTYPES_FILE, labelled.subtypes_kji, scan)
     (out / TRUTH_FILE).write_text(truth.to_json())
     return truth
 

@@ -23,6 +23,8 @@ Laterality = Literal["left", "right", "bilateral"]
 
 LABELS = {"IPH": 1, "EAH": 2, "oedema": 3, "IVH": 4}
 LABEL_OF_KIND: dict[LesionKind, str] = {"iph": "IPH", "ivh": "IVH", "sah": "EAH", "sdh": "EAH", "edh": "EAH"}
+SUBTYPE_OF_KIND: dict[LesionKind, int] = {"edh": 1, "iph": 2, "ivh": 3, "sah": 4, "sdh": 5}
+"""The values of the second truth, which tells five subtypes apart and says nothing of oedema, as BHSD numbers them."""
 _ONE_SIDED = 0.9  # at least this share on one side
 _LEAST_SHARE = 0.25  # a voxel with less of a lesion is never labelled
 
@@ -67,6 +69,7 @@ class LabelledSlices:
     """The truth on the slices' grid, (slices, rows, columns), with what it adds up to."""
 
     labels_kji: npt.NDArray[np.uint8]
+    subtypes_kji: npt.NDArray[np.uint8]  # the same blood, by subtype
     lesions: tuple[LesionTruth, ...]
     volumes_ml: dict[str, float]
 
@@ -88,15 +91,18 @@ def label_slices(head: HeadPhantom, scan: Scan, sampler: Sampler) -> LabelledSli
     A lesion's voxels are therefore those with its greatest shares, as many as have its volume within the scan.
     """
     labels_kji = np.zeros((scan.slices, scan.rows, scan.columns), dtype=np.uint8)
+    subtypes_kji = np.zeros_like(labels_kji)
     lesions = []
     for bleed in head.bleeds:
         oedema_ml = 0.0
         if bleed.oedema is not None:
             parts = _parts(head, scan, sampler, bleed.box, bleed.oedema)
             oedema_ml = _write(labels_kji, parts, LABELS["oedema"], scan)
+            _write(subtypes_kji, parts, 0, scan)
         label = LABEL_OF_KIND[bleed.request.kind]
         parts = _parts(head, scan, sampler, bleed.box, bleed.share)
         sampled_ml = _write(labels_kji, parts, LABELS[label], scan)
+        _write(subtypes_kji, parts, SUBTYPE_OF_KIND[bleed.request.kind], scan)
         left, centroid = _where(parts, scan)
         lesions.append(
             LesionTruth(
@@ -117,7 +123,9 @@ def label_slices(head: HeadPhantom, scan: Scan, sampler: Sampler) -> LabelledSli
         name: round(float(((labels_kji == value).sum(axis=(1, 2)) * voxel_ml).sum()), 4)
         for name, value in LABELS.items()
     }
-    return LabelledSlices(labels_kji=labels_kji, lesions=tuple(lesions), volumes_ml=volumes_ml)
+    return LabelledSlices(
+        labels_kji=labels_kji, subtypes_kji=subtypes_kji, lesions=tuple(lesions), volumes_ml=volumes_ml
+    )
 
 
 def write_labels(path: Path, labels_kji: npt.NDArray[np.uint8], scan: Scan) -> None:

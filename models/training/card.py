@@ -5,14 +5,26 @@ from __future__ import annotations
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
+from models.training.data.licence import PHANTOM
+
 if TYPE_CHECKING:
     from models.spec import ModelSpec
     from models.training.manifest import DataRecord, Manifest
 
-_CARD = """# {name}, version {version}
+_HEAD = """# {name}, version {version}
 
 **Research use only.** Trained by `ichor train`; nobody has shown that it is fit for patients. "None marked" by it does
 not exclude a bleed.
+"""
+
+_PHANTOM_HEAD = """# {name}, version {version}: NEVER FOR PATIENTS
+
+**This model must never be used on a patient, nor to judge a patient's images, not even in research.** It was trained by
+`ichor train` on heads that a computer drew. It has never seen a human head, and what it says about one means nothing.
+Figures below are about drawings, and must not stand beside figures measured on people.
+"""
+
+_CARD = """{head}
 
 ## What it is
 Network `{network}`, {parameters} parameters, {members} member(s), float32 safetensors. Input: HU on a grid of
@@ -40,9 +52,10 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
     windows = manifest.recipe["model"]["hu_windows"]
     dice = [one.validation_dice for one in manifest.seeds if one.validation_dice is not None]
     spread = f"\nOver {len(dice)} seeds: {mean(dice):.3f} ± {pstdev(dice):.3f}.\n" if len(dice) > 1 else ""
+    head = _PHANTOM_HEAD if manifest.licence == PHANTOM else _HEAD
     return _CARD.format(
+        head=head.format(name=spec.name, version=spec.version),
         name=spec.name,
-        version=spec.version,
         network=manifest.recipe["model"]["network"],
         parameters=f"{manifest.parameters:,}",
         members=len(spec.files),

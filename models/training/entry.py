@@ -36,7 +36,7 @@ def write_entry(folder: Path, recipe: Recipe, members: Sequence[Weights], manife
         write_weights(folder / f"member_{number}.safetensors", weights)
         for number, weights in enumerate(members, start=1)
     ]
-    spec = spec_of(recipe, files=files, licence=manifest.licence.name)
+    spec = spec_of(recipe, files=files, licence=manifest.licence)
     (folder / SPEC_FILE).write_bytes(TypeAdapter(ModelSpec).dump_json(spec, indent=1) + b"\n")
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(spec, manifest), encoding="utf-8")

@@ -1,9 +1,10 @@
 """The losses that a recipe may name, over (n, classes, a, b, c) logits and (n, a, b, c) labels.
 
 `dice`, `dice-ce` and `dice-focal` are MONAI's, background left out of the Dice part, which is of the whole batch.
-`dice-ce-present` is for labels that fill less than a hundredth of most patches. `slice-dice`, `boundary` and the
-ranking part have files of their own. What a patch says to be `IGNORED` teaches nothing, in any of them. A
-network that answers more than that (`models.networks.answer`) is asked for all of it.
+`dice-ce-present` is for labels that fill less than a hundredth of most patches, `dice-ce-patch` lets a small bleed
+count as much as a large one. `slice-dice`, `boundary` and the ranking part have files of their own. What a patch says
+to be `IGNORED` teaches nothing, in any of them. A network that answers more than that (`models.networks.answer`) is
+asked for all of it.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def loss_of(recipe: Recipe) -> AnswerCriterion:
     blood = tuple(label.index for label in recipe.label_specs if label.haemorrhage)
     # labels are (n, a, b, c) in the network's axes: slices follow one another along one of them
     slices = 1 + Preparation.from_parameters({"orientation": recipe.model.orientation}, recipe.model.hu_range).axis(0)
-    if how.loss == "dice-ce-present":
-        criterion: Criterion = _PresentDiceCe(blood=blood)
+    if how.loss in {"dice-ce-present", "dice-ce-patch"}:
+        criterion: Criterion = _PresentDiceCe(blood=blood, each_patch=how.loss == "dice-ce-patch")
     elif how.loss == "slice-dice":
         criterion = SliceDice(empty_weight=how.empty_slice_weight, slice_axis=slices)
     elif how.loss == "boundary":
@@ -136,11 +137,13 @@ class _Known:
 class _PresentDiceCe:
     """Cross-entropy plus Dice loss.
 
-    The Dice loss is the mean over the labels that the batch truly holds and over all haemorrhage together: a label that
-    is absent has no overlap to gain, and would only drown the others.
+    The Dice loss is the mean over the labels that are truly there and over all haemorrhage together: a label that is
+    absent has no overlap to gain, and would only drown the others. It is of the whole batch, where the large bleed of
+    one patch outweighs the small one of another, or of each patch by itself, as heads are scored.
     """
 
     blood: tuple[int, ...]
+    each_patch: bool
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         weight = torch.full((logits.shape[1],), _LABEL_WEIGHT, device=logits.device)
@@ -151,7 +154,7 @@ class _PresentDiceCe:
         blood = list(self.blood)
         said = torch.cat([said[:, 1:], said[:, blood].sum(dim=1, keepdim=True)], dim=1)
         truth = torch.cat([truth[:, 1:], truth[:, blood].sum(dim=1, keepdim=True)], dim=1)
-        everywhere = (0, 2, 3, 4)
+        everywhere = (2, 3, 4) if self.each_patch else (0, 2, 3, 4)
         overlap, size = (said * truth).sum(everywhere), (said + truth).sum(everywhere)
         present = truth.sum(everywhere) > 0
         if bool(present.any()):

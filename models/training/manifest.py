@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from models.training.data.licence import Licence
+from pydantic import TypeAdapter
+
+from models.training.data.licence import Licence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +68,8 @@ class Manifest:
     def to_json(self) -> str:
         """Return the manifest as JSON."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read a manifest; raise pydantic's ValidationError where it is none."""
+        return TypeAdapter(cls).validate_json(text)

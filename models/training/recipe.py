@@ -26,7 +26,7 @@ from ichor.errors import PermanentError
 from models.spec import LabelSpec, Name, PositiveMm
 from models.vocabulary import label_named
 
-Loss = Literal["dice", "dice-ce", "dice-focal", "dice-ce-present", "slice-dice", "boundary"]
+Loss = Literal["dice", "dice-ce", "dice-focal", "dice-ce-present", "dice-ce-patch", "slice-dice", "boundary"]
 Pretraining = Literal[
     "context-restoration",
     "global-contrastive",

@@ -11,7 +11,7 @@ from models.registry import CARD_FILE, MANIFEST_FILE, SPEC_FILE
 from models.spec import FileSpec, ModelSpec, load_spec
 from models.training.entry import write_weights
 from models.training.slice_card import slice_card
-from models.training.spec import INTENDED_USE
+from models.training.spec import intended_use_of
 from models.vocabulary import label_named
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from models.training.checkpoint import Weights
+    from models.training.data.licence import Licence
     from models.training.manifest import Manifest
     from models.training.map_threshold import ChosenThreshold
     from models.training.slice_recipe import SliceRecipe
@@ -33,22 +34,22 @@ def write_slice_entry(
         write_weights(folder / f"member_{number}.safetensors", weights)
         for number, weights in enumerate(members, start=1)
     ]
-    spec = _spec(recipe, threshold, files, manifest.licence.name)
+    spec = _spec(recipe, threshold, files, manifest.licence)
     (folder / SPEC_FILE).write_bytes(TypeAdapter(ModelSpec).dump_json(spec, indent=1) + b"\n")
     (folder / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     (folder / CARD_FILE).write_text(slice_card(spec, recipe, threshold, manifest), encoding="utf-8")
     return load_spec(folder / SPEC_FILE)
 
 
-def _spec(recipe: SliceRecipe, threshold: ChosenThreshold, files: Sequence[FileSpec], licence: str) -> ModelSpec:
+def _spec(recipe: SliceRecipe, threshold: ChosenThreshold, files: Sequence[FileSpec], licence: Licence) -> ModelSpec:
     seen = recipe.classifier
     return ModelSpec(
         name=recipe.name,
         version=recipe.version,
         family="slice-maps",
         title=recipe.title or f"{recipe.name} ({recipe.map} of a {NAME})",
-        intended_use=INTENDED_USE,
-        licence=licence,
+        intended_use=intended_use_of(licence),
+        licence=licence.name,
         source="trained by `ichor train` on slice labels",
         research_only=True,
         spacing_zyx_mm=seen.spacing_zyx_mm,

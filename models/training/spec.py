@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.spec import FileSpec, ModelSpec
+from models.training.data.licence import PHANTOM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from models.training.data.licence import Licence
     from models.training.recipe import Recipe
 
-INTENDED_USE = "Research use only. Trained by `ichor train`; not validated for patients."
+RESEARCH_USE = "Research use only. Trained by `ichor train`; not validated for patients."
+PHANTOM_USE = (
+    "NEVER FOR PATIENTS. Trained on computer-made phantoms alone: it has never seen a human head, and what it says "
+    "about one means nothing."
+)
 
 _UNWRITTEN = FileSpec(name="unwritten.safetensors", sha256="0" * 64, size_bytes=1)
 
@@ -30,14 +36,12 @@ def network_parameters(recipe: Recipe) -> dict[str, Any]:
     return parameters
 
 
-def spec_of(
-    recipe: Recipe,
-    *,
-    files: Sequence[FileSpec] = (_UNWRITTEN,),
-    licence: str = "not stated",
-    intended_use: str = INTENDED_USE,
-    source: str = "trained by `ichor train`",
-) -> ModelSpec:
+def intended_use_of(licence: Licence | None) -> str:
+    """Return what a model trained on data of these terms is for: phantoms alone have terms of their own."""
+    return PHANTOM_USE if licence == PHANTOM else RESEARCH_USE
+
+
+def spec_of(recipe: Recipe, *, files: Sequence[FileSpec] = (_UNWRITTEN,), licence: Licence | None = None) -> ModelSpec:
     """Return the spec; without files it serves validation alone."""
     model = recipe.model
     return ModelSpec(
@@ -45,9 +49,9 @@ def spec_of(
         version=recipe.version,
         family="zoo",
         title=recipe.title or f"{recipe.name} ({model.network})",
-        intended_use=intended_use,
-        licence=licence,
-        source=source,
+        intended_use=intended_use_of(licence),
+        licence="not stated" if licence is None else licence.name,
+        source="trained by `ichor train`",
         research_only=True,
         spacing_zyx_mm=model.spacing_zyx_mm,
         hu_window=model.hu_range,

@@ -26,6 +26,7 @@ from tests.models.adding.families import (
     write_exported,
 )
 from tests.models.adding.phantom_scan import kept_scan, write_scan
+from tests.models.adding.untrained import entry
 
 NNUNET = Path(__file__).resolve().parents[1] / "models" / "adding" / "nnunet"
 
@@ -162,12 +163,13 @@ def test_the_kept_scan_has_both_bleeds() -> None:
 
 
 def test_a_model_goes_out_and_comes_back(tmp_path: Path, data_dir: Path) -> None:
-    """The shipped model, written as a MONAI bundle and added again, marks the same; a folder is not written twice."""
+    """A model, written as a MONAI bundle and added again, marks the same; a folder is not written twice."""
     bundle = tmp_path / "bundle"
-    assert run(["models", "export", "phantom-demo", str(bundle)]) == 0
+    own = entry(Registry(data_dir / "models"), "phantom-unet", {"channels": [4, 6, 8]}, [8, 32, 32]).name
+    assert run(["models", "export", own, str(bundle)]) == 0
     assert run(["models", "add", str(bundle), "--name", "came-back"]) == 0
     assert run(["models", "export", "came-back", str(tmp_path / "second")]) == 0
-    assert run(["models", "export", "phantom-demo", str(bundle)]) == 1
+    assert run(["models", "export", own, str(bundle)]) == 1
     registry = Registry(data_dir / "models")
     hu_zyx = kept_scan()[0][6:22, 24:152, 24:152].astype(np.float32)
     grid = HeadGrid(
@@ -179,7 +181,7 @@ def test_a_model_goes_out_and_comes_back(tmp_path: Path, data_dir: Path) -> None
         registry.load(name, device="cpu", precision="float32", threads=1)
         .segment(grid)
         .probabilities_czyx.argmax(axis=0)
-        for name in ("phantom-demo", "came-back")
+        for name in (own, "came-back")
     )
     assert (expected > 0).sum() > 1000
     assert int((found != expected).sum()) <= 3  # kernels between zeros are summed in another order

@@ -14,6 +14,7 @@ from models.training.data import (
     instance2022,
     mbh_seg,
     phantom_studies,
+    phantom_subtypes,
     physionet,
     plain_folder,
     rsna2019,
@@ -40,6 +41,7 @@ READERS: Mapping[str, ModuleType] = MappingProxyType(
             bhx,
             rsna2019,
             phantom_studies,
+            phantom_subtypes,  # of the same layout, so never found without its name
             plain_folder,
         )
     }

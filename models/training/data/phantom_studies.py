@@ -18,6 +18,8 @@ from models.training.data.nifti_case import check_cases
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from models.evaluation.label_map import LabelMap
+
 NAME = ORIGIN = "phantoms"
 
 
@@ -28,6 +30,11 @@ def matches(folder: Path) -> bool:
 
 def read(folder: Path) -> DataSet:
     """Read a folder of studies, such as one part of the benchmark."""
+    return read_masks(folder, LABELS_FILE, FOUR_CLASS)
+
+
+def read_masks(folder: Path, mask: str, label_map: LabelMap) -> DataSet:
+    """Read a folder of studies with one of their two truths."""
     if not matches(folder):
         raise BadDataSet(f"{folder.name} holds no phantom study.")
     cases, faults = [], []
@@ -37,14 +44,13 @@ def read(folder: Path) -> DataSet:
             text = f"{place.name}: there is a truth but no image."
             faults.append(Fault(name=place.name, code="missing_image", text=text))
             continue
-        masks = MaskFiles(mask=place / LABELS_FILE)
         slices = _slices(place / TRUTH_FILE)
         cases.append(
             Case(
                 name=place.name,
                 patient=f"{ORIGIN}:{place.name}",
                 dicom=files,
-                masks=masks,
+                masks=MaskFiles(mask=place / mask),
                 subtypes=frozenset().union(*(one.subtypes for one in slices)) if slices else None,
                 slices=slices,
             )
@@ -54,7 +60,7 @@ def read(folder: Path) -> DataSet:
         name=f"{NAME} {folder.name}",
         origin=ORIGIN,
         licence=PHANTOM,
-        label_map=FOUR_CLASS,
+        label_map=label_map,
         cases=checked.cases,
         faults=(*faults, *checked.faults),
     )

@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from pydantic import TypeAdapter
-from safetensors.torch import save_file
 
-import models
 from models.adding.install import add_model
 from models.adding.outgoing_bundle import write_bundle
 from models.adding.package import ModelRefused
-from models.engines.loading import network_of
 from models.registry import Registry
 from models.segmenter import HeadGrid
-from models.spec import FileSpec, ModelSpec, load_spec
 from tests.models.adding.families import bundle_answer
 from tests.models.adding.phantom_scan import SPACING_ZYX_MM, kept_scan
+from tests.models.adding.untrained import entry
 
-SHIPPED = Path(models.__file__).parent
 NETWORKS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "attention-unet": ({"channels": [4, 6, 8]}, [8, 32, 32]),
     "dynunet-r": ({"filters": [4] * 7, "supervised": 2, "in_channels": 1}, [32, 32, 8]),
     "phantom-unet": ({"channels": [4, 6, 8]}, [8, 32, 32]),
     "unet-3d": ({"filters": [4, 6, 8, 8]}, [8, 32, 32]),
 }
-
-
-def entry(registry: Registry, name: str, parameters: dict[str, Any], window: list[int], **changes: Any) -> ModelSpec:
-    """Put an untrained network into the registry: its answers are noise, so that any difference is seen."""
-    demo = load_spec(SHIPPED / "specs" / "phantom-demo.json")
-    spec = replace(
-        demo,
-        name=f"some-{name}",
-        spacing_zyx_mm=SPACING_ZYX_MM,
-        parameters={
-            "network": name,
-            "network_parameters": {"classes": 5, **parameters},
-            "window": window,
-            "overlap": 0.25,
-            "orientation": "RAS" if name == "dynunet-r" else "SPL",
-            **changes,
-        },
-    )
-    torch.manual_seed(7)
-    network = network_of(spec)
-    if name == "phantom-unet":
-        network.head.weight.data *= 100  # type: ignore[union-attr,operator]
-        network.head.bias.data.zero_()  # type: ignore[union-attr,operator]
-    return kept(registry, spec, {key: value.clone() for key, value in network.state_dict().items()})
-
-
-def kept(registry: Registry, spec: ModelSpec, state: dict[str, torch.Tensor]) -> ModelSpec:
-    folder = registry.models_dir / spec.name
-    folder.mkdir(parents=True)
-    save_file(state, folder / "member_1.safetensors")
-    content = (folder / "member_1.safetensors").read_bytes()
-    file = FileSpec(name="member_1.safetensors", sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-    spec = replace(spec, files=(file,))
-    (folder / "model.json").write_bytes(TypeAdapter(ModelSpec).dump_json(spec))
-    return spec
 
 
 def labels_of(registry: Registry, name: str, grid: HeadGrid) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:

@@ -12,14 +12,20 @@ from typing import Any
 
 import pytest
 
+from console.training.samples import Reading, read_samples
+from models.evaluation.label_map import FOUR_CLASS
 from models.networks.catalogue import NETWORKS
-from models.training.phantom_cases import HELD_OUT_SEED, SPACING_ZYX_MM, make_case
-from models.training.phantom_demo import heads_of
+from models.phantoms import write_phantom
+from models.phantoms.benchmark import benchmark_studies
+from models.training.data.catalogue import read_data
 from models.training.recipe import ModelRecipe, TrainingRecipe
+from models.training.target import channels_of
 from models.training.trainer import Heads, train
 from tests.models.training.small_heads import SPACING, head, heads, recipe_of
 
 FULL = os.environ.get("MODELS_FULL") == "1"
+PHANTOMS = ("test-009", "test-025")
+PHANTOM_LABELS, PHANTOM_SPACING_ZYX_MM = ("IPH", "EAH", "oedema", "IVH"), (4.0, 1.5, 1.5)
 ONE, TWO, THREE = ((0.0, 100.0),), ((0.0, 100.0), (0.0, 60.0)), ((0.0, 100.0), (-50.0, 200.0), (0.0, 60.0))
 MOBILE = [[1, 8, 1, 1], [2, 8, 1, 2], [2, 16, 1, 2], [2, 16, 1, 2], [2, 16, 1, 1], [2, 16, 1, 2]]
 
@@ -102,18 +108,36 @@ STEPS = {
 def full(model: ModelRecipe) -> ModelRecipe:
     """Return the network at its own size, over patches of a phantom."""
     patch = (128, 128, 16) if model.orientation == "RAS" else (32, 128, 128)
-    parameters = {"channels": [12, 24, 48, 72]} if model.network == "phantom-unet" else {}
-    return replace(model, network_parameters=parameters, spacing_zyx_mm=SPACING_ZYX_MM, patch=patch)
+    parameters = {"channels": [16, 32, 64, 64]} if model.network == "phantom-unet" else {}
+    return replace(model, network_parameters=parameters, spacing_zyx_mm=PHANTOM_SPACING_ZYX_MM, patch=patch)
 
 
-def by_heart() -> Heads:
+def by_heart(folder: Path) -> Heads:
     """Two heads with a bleed, to train and to be asked about."""
     if FULL:
-        cases = heads_of([make_case(seed) for seed in range(HELD_OUT_SEED + 4, HELD_OUT_SEED + 10)])
-        two = sorted(cases.training, key=lambda one: -sum(len(places) for places in one.places.values()))[:2]
-        return replace(cases, training=two, validation=two)
+        return phantoms(folder)
     known = heads(training=2)
     return replace(known, validation=known.training)
+
+
+def phantoms(folder: Path) -> Heads:
+    """Two studies of the benchmark, each with large bleeds of several kinds."""
+    for study in benchmark_studies():
+        if study.name in PHANTOMS:
+            write_phantom(folder / "phantoms" / study.name, study.plan)
+    data = read_data(folder / "phantoms")
+    label_specs = recipe_of(TrainingRecipe(), labels=PHANTOM_LABELS).label_specs
+    reading = Reading(
+        spacing_zyx_mm=PHANTOM_SPACING_ZYX_MM,
+        label_map=FOUR_CLASS,
+        channels=channels_of(FOUR_CLASS, label_specs, data.name),
+        cache=folder / "cache",
+    )
+    found, faults = read_samples(data.cases, reading)
+    assert len(found) == len(PHANTOMS)
+    assert not faults
+    both = [one.sample for one in found]
+    return Heads(training=both, validation=both, digest="of two phantoms")
 
 
 def test_all_networks_are_here() -> None:
@@ -127,7 +151,7 @@ def test_it_learns_two_heads_by_heart(model: ModelRecipe, tmp_path: Path) -> Non
     """Dice of at least 0.9 in a bounded number of steps, by the engine that serves."""
     if model.network == "swin-unetr" and not FULL:
         pytest.skip("the Transformer takes minutes: `make test-models`")
-    labels = ("IPH", "EAH", "oedema", "IVH") if FULL else ("ICH",)
+    labels = PHANTOM_LABELS if FULL else ("ICH",)
     how = TrainingRecipe(
         steps=600 if FULL else STEPS.get(model.network, 100),
         batch=2,
@@ -138,7 +162,7 @@ def test_it_learns_two_heads_by_heart(model: ModelRecipe, tmp_path: Path) -> Non
         precision="auto" if FULL else "float32",
         threads=0 if FULL else 1,
     )
-    trained = train(recipe_of(how, full(model) if FULL else model, labels=labels), 1, by_heart(), tmp_path)
+    trained = train(recipe_of(how, full(model) if FULL else model, labels=labels), 1, by_heart(tmp_path), tmp_path)
     assert trained.score is not None
     assert trained.score.dice >= 0.9
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,18 @@ def test_truth_matches_the_images(tmp_path: Path) -> None:
     assert 55 < np.median(hu.transpose(2, 1, 0)[labels == 1]) < 75
     assert iph.centroid_lps_mm is not None
     assert iph.centroid_lps_mm[0] > 10
+
+
+def test_second_truth_tells_the_subtypes(tmp_path: Path) -> None:
+    """`subtypes.nii.gz` holds the blood of `truth.nii.gz`, on its grid, by subtype and without oedema."""
+    lesions = (parse_lesion("edh:9:left"), parse_lesion("sah:6:right"), parse_lesion("ivh:4"), *LESIONS)
+    write_phantom(tmp_path, replace(SMALL, lesions=lesions))
+    truth, subtypes = (nib.load(tmp_path / name) for name in ("truth.nii.gz", "subtypes.nii.gz"))
+    assert np.array_equal(truth.affine, subtypes.affine)  # type: ignore[attr-defined]
+    four, five = (np.asarray(image.dataobj) for image in (truth, subtypes))  # type: ignore[attr-defined]
+    assert set(np.unique(five)) == {0, 1, 2, 3, 4, 5}
+    for value, subtypes_of_it in ((1, [2]), (2, [1, 4, 5]), (4, [3])):
+        assert np.array_equal(four == value, np.isin(five, subtypes_of_it))
 
 
 def test_seed_decides_everything(tmp_path: Path) -> None:

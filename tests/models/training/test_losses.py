@@ -51,6 +51,23 @@ def test_what_is_ignored_has_no_gradient(loss: Loss) -> None:
     assert float(criterion(logits.detach(), nothing)) < 1.1  # no number that is none where nothing is known
 
 
+def test_a_small_bleed_counts_as_much_as_a_large_one_by_patch() -> None:
+    """The Dice part of `dice-ce-patch` is the mean over patches of that of `dice-ce-present`; the rest is the same."""
+    torch.manual_seed(4)
+    labels = torch.zeros(3, 4, 8, 8, dtype=torch.long)
+    labels[0, :, 1:7, 1:7], labels[1, 1, 2, 2:5] = 1, 1  # the third holds nothing
+    logits = torch.randn(3, 2, 4, 8, 8)
+    logits[0, 1] += 8 * (labels[0] == 1) - 4  # the large bleed is found, the small one is not
+    present, patch = (loss_of(recipe_of(TrainingRecipe(loss=one))) for one in ("dice-ce-present", "dice-ce-patch"))
+
+    def entropy(which: slice) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits[which], labels[which], weight=torch.tensor([1.0, 2.0]))
+
+    alone = [present(logits[one], labels[one]) - entropy(one) for one in (slice(0, 1), slice(1, 2))]
+    assert float(patch(logits, labels) - entropy(slice(None))) == pytest.approx(float(sum(alone) / 2), abs=1e-6)
+    assert float(present(logits, labels)) < float(patch(logits, labels))
+
+
 def test_masked_dice_is_that_of_monai() -> None:
     """Dice where a part is ignored equals MONAI's MaskedDiceLoss over the rest."""
     torch.manual_seed(2)

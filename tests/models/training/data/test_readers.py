@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from models.evaluation.label_map import FIVE_SUBTYPE, FOUR_CLASS
+from models.phantoms import PhantomPlan, write_phantom
 from models.training.data import bhx, cq500
 from models.training.data.case import BadDataSet, DataSet
 from models.training.data.catalogue import read_data
@@ -143,3 +145,17 @@ def test_a_model_inherits_the_narrowest_terms(tmp_path: Path) -> None:
     together = inherited([physionet.licence, bhsd.licence, seg.licence])
     assert together.commercial is False
     assert "CC BY-NC-SA" in together.terms
+
+
+def test_phantoms_have_two_truths(tmp_path: Path) -> None:
+    """A folder of phantoms is read by its four classes, or by five subtypes where that is asked for by name."""
+    for name in ("one", "old"):
+        write_phantom(tmp_path / name, PhantomPlan(rows=32, columns=32, pixel_spacing_mm=7, slice_thickness_mm=20))
+    (tmp_path / "old" / "subtypes.nii.gz").unlink()
+    four, five = read_data(tmp_path), read_data(tmp_path, name="phantom-subtypes")
+    assert (four.label_map, five.label_map) == (FOUR_CLASS, FIVE_SUBTYPE)
+    assert (len(four.cases), [case.name for case in five.cases]) == (2, ["one"])
+    assert five.cases[0].masks.mask == tmp_path / "one" / "subtypes.nii.gz"
+    assert set(faults(five)) == {"old"}
+    with pytest.raises(DataOverlap):
+        refuse_overlaps((four, five), allowed=False)
