@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from models.adding.bundle_transforms import BundleTransforms
 from models.adding.description import NOT_STATED
 from models.adding.draft import Draft
 from models.adding.package import ModelRefused, read_json
 from models.adding.tensors import read_tensors
-from models.engines.preparation import AXIS_OF
+from models.networks.hu_windows import behind_windows_name
 from models.networks.monai_networks import network_name
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 METADATA, INFERENCE = "configs/metadata.json", "configs/inference.json"
 WEIGHTS = ("models/model.safetensors", "models/model.pt", "models/model.pth")
-WITHOUT_EFFECT = frozenset({"LoadImaged", "EnsureChannelFirstd", "EnsureTyped", "EnsureType", "ToTensord"})
 POSTPROCESSING = frozenset({"Activationsd", "AsDiscreted", "Invertd", "SaveImaged", "EnsureTyped", "Compose"})
 _HIDDEN = frozenset({"_desc_", "_target_"})
 
@@ -51,8 +51,9 @@ def read_bundle(folder: Path, description: Description, *, drop_expressions: boo
     if "postprocessing" in config:
         _check_postprocessing(_resolved(config["postprocessing"], config, "postprocessing"))
     network = sections["network"]
-    transforms = _Transforms(_transforms(sections["preprocessing"]))
-    names = _channel_names(metadata)
+    transforms = BundleTransforms([(_kind(one), one) for one in _transforms(sections["preprocessing"])])
+    windows = transforms.hu_windows
+    names = _channel_names(metadata, channels=max(1, len(windows)))
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
         raise ModelRefused(f"The bundle has no weights: none of {', '.join(WEIGHTS)}.")
@@ -69,14 +70,21 @@ def read_bundle(folder: Path, description: Description, *, drop_expressions: boo
         labels=description.labels_of(names),
         parameters={
             "network": network_name(_target(network)),
-            "network_parameters": _arguments(network),
+            "network_parameters": _arguments(network) | _seen(transforms),
             "orientation": transforms.orientation,
             "scaling": transforms.scaling,
             "everywhere": True,
             **_windows(sections["inferer"]),
         },
-        members=(read_tensors(weights),),
+        members=({behind_windows_name(name) if windows else name: one for name, one in read_tensors(weights).items()},),
     )
+
+
+def _seen(transforms: BundleTransforms) -> dict[str, Any]:
+    """Return what is said of several HU windows beside a network's arguments."""
+    if not transforms.hu_windows:
+        return {}
+    return {"hu_range": list(transforms.hu_window), "hu_windows": [list(one) for one in transforms.hu_windows]}
 
 
 def _strings(plain: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -171,51 +179,6 @@ def _transforms(preprocessing: Any) -> list[dict[str, Any]]:
     return preprocessing
 
 
-class _Transforms:
-    """What the transforms say, each kind once."""
-
-    def __init__(self, transforms: list[dict[str, Any]]) -> None:
-        by_kind: dict[str, dict[str, Any]] = {}
-        for transform in transforms:
-            kind = _kind(transform)
-            if kind in WITHOUT_EFFECT:
-                continue
-            if kind not in {"Orientationd", "Spacingd", "ScaleIntensityRanged"} or kind in by_kind:
-                raise ModelRefused(f"The bundle's transform {kind} is not supported, or stands there twice.")
-            by_kind[kind] = transform
-        try:
-            orientation, spacing, scale = (
-                by_kind[kind] for kind in ("Orientationd", "Spacingd", "ScaleIntensityRanged")
-            )
-        except KeyError as error:
-            raise ModelRefused(f"The bundle's preprocessing has no {error.args[0]}.") from error
-        self.orientation = str(orientation.get("axcodes"))
-        if sorted(AXIS_OF.get(letter, -1) for letter in self.orientation) != [0, 1, 2]:
-            raise ModelRefused(f"The bundle's orientation {self.orientation!r} is not one of patient axes.")
-        self.spacing_zyx_mm = self._spacing(spacing.get("pixdim"))
-        low, high = (_number(scale, key) for key in ("a_min", "a_max"))
-        self.hu_window = (low, high)
-        self.scaling = {
-            "kind": "range",
-            "from": [low, high],
-            "to": [_number(scale, "b_min"), _number(scale, "b_max")],
-            "clip": scale.get("clip") is True,
-        }
-
-    def _spacing(self, pixdim: Any) -> tuple[float, float, float]:
-        if not isinstance(pixdim, list) or len(pixdim) != 3 or not all(isinstance(v, int | float) for v in pixdim):
-            raise ModelRefused(f"The bundle's Spacingd must give pixdim as three numbers, not {pixdim!r}.")
-        along = {AXIS_OF[letter]: float(mm) for letter, mm in zip(self.orientation, pixdim, strict=True)}
-        return along[0], along[1], along[2]
-
-
-def _number(transform: Mapping[str, Any], key: str) -> float:
-    value = transform.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ModelRefused(f"The bundle's ScaleIntensityRanged must give {key} as a number, not {value!r}.")
-    return float(value)
-
-
 def _windows(inferer: Any) -> dict[str, Any]:
     if _kind(inferer) != "SlidingWindowInferer":
         raise ModelRefused(
@@ -240,16 +203,16 @@ def _check_postprocessing(postprocessing: Any) -> None:
             raise ModelRefused("The bundle marks by threshold, not by the largest channel: that is not supported.")
 
 
-def _channel_names(metadata: Mapping[str, Any]) -> dict[int, str]:
+def _channel_names(metadata: Mapping[str, Any], *, channels: int) -> dict[int, str]:
     try:
         data_format = metadata["network_data_format"]
-        channels = data_format["outputs"]["pred"]["channel_def"]
+        answer = data_format["outputs"]["pred"]["channel_def"]
         inputs = data_format["inputs"]["image"].get("num_channels", 1)
-        names = {int(index): str(name) for index, name in channels.items()}
+        names = {int(index): str(name) for index, name in answer.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelRefused("The bundle's metadata.json does not say what its channels are (channel_def).") from error
-    if inputs != 1:
-        raise ModelRefused(f"The bundle wants {inputs} channels; a CT has one.")
+    if inputs != channels:
+        raise ModelRefused(f"The bundle wants {inputs} channels; a CT has {channels} in the windows that it names.")
     if "background" not in names.pop(0, "").lower():
         raise ModelRefused("Channel 0 of the bundle must be the background.")
     return names

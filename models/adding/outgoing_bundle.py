@@ -1,7 +1,7 @@
 """A model of the registry as a MONAI bundle, for those who have MONAI and not Ichor.
 
-Only a network that is a class of MONAI's, with one HU window and one member, can be said in a bundle without code; any
-other is refused. Ichor's own way with the model stands in `ichor.json` beside it, so that `ichor models add` gives the
+Only a network that is a class of MONAI's, with one member, can be said in a bundle without code; any other is refused.
+ Ichor's own way with the model stands in `ichor.json` beside it, so that `ichor models add` gives the
 same labels again. MONAI looks everywhere, Ichor only where intracranial tissue can be.
 """
 
@@ -26,6 +26,7 @@ from models.engines.preparation import GRID_ORIENTATION, Preparation
 from models.engines.window_plan import WindowPlan
 from models.networks.attention_unet import attention_unet_arguments
 from models.networks.dynunet_r import dynunet_r_arguments
+from models.networks.hu_windows import own_name, without_windows
 from models.networks.monai_networks import build_monai
 from models.networks.phantom_unet import as_dynunet
 from models.networks.swin_unetr import swin_unetr_arguments
@@ -92,11 +93,12 @@ def _network(
     spec: ModelSpec, state: Mapping[str, torch.Tensor]
 ) -> tuple[str, dict[str, Any], Mapping[str, torch.Tensor]]:
     """Return MONAI's class, its arguments and its weights, tried."""
-    name, parameters = str(spec.parameters.get("network")), spec.parameters.get("network_parameters", {})
+    name, said = str(spec.parameters.get("network")), spec.parameters.get("network_parameters", {})
+    parameters = without_windows(said)
+    if "hu_windows" in said:
+        state = {own_name(key): value for key, value in state.items()}
     if spec.family not in {"zoo", "bundle"}:
         raise ModelRefused(f"{spec.name} is of the family {spec.family}, which is no bundle of MONAI's.")
-    if "hu_windows" in parameters:
-        raise ModelRefused(f"{spec.name} sees several HU windows, which a bundle cannot say without code.")
     unsaid = [key for key in ("answer_hu", "flips", "mirror_image") if spec.parameters.get(key)]
     if unsaid or spec.parameters.get("tiling", "monai") != "monai":
         raise ModelRefused(f"{spec.name} is served with {(*unsaid, 'tiling')[0]}, which a bundle cannot say.")
@@ -139,7 +141,7 @@ def _inference(spec: ModelSpec, network: dict[str, Any]) -> dict[str, Any]:
                     "pixdim": preparation.in_network_order(spec.spacing_zyx_mm),
                     "mode": "bilinear",
                 },
-                {"_target_": "ScaleIntensityRanged", "keys": "@image_key", **_scale(spec)},
+                *_scaling(spec),
                 {"_target_": "EnsureTyped", "keys": "@image_key"},
             ],
         },
@@ -162,11 +164,36 @@ def _inference(spec: ModelSpec, network: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _scaling(spec: ModelSpec) -> list[dict[str, Any]]:
+    """Return what scales HU: one transform, or one for each window, the image copied before and joined behind."""
+    windows = _windows_of(spec)
+    if not windows:
+        return [{"_target_": "ScaleIntensityRanged", "keys": "@image_key", **_scale(spec)}]
+    names = [f"window_{number}" for number in range(1, len(windows) + 1)]
+    return [
+        {"_target_": "CopyItemsd", "keys": "@image_key", "times": len(names), "names": names},
+        *(
+            {"_target_": "ScaleIntensityRanged", "keys": name, **_to_unit(low, high)}
+            for name, (low, high) in zip(names, windows, strict=True)
+        ),
+        {"_target_": "ConcatItemsd", "keys": names, "name": "@image_key", "dim": 0},
+    ]
+
+
+def _windows_of(spec: ModelSpec) -> list[list[float]]:
+    """Return the HU windows of a network that sees several; none of one."""
+    windows: list[list[float]] = spec.parameters.get("network_parameters", {}).get("hu_windows", [])
+    return windows
+
+
+def _to_unit(low: float, high: float) -> dict[str, Any]:
+    return {"a_min": low, "a_max": high, "b_min": -1.0, "b_max": 1.0, "clip": True}
+
+
 def _scale(spec: ModelSpec) -> dict[str, Any]:
     said = spec.parameters.get("scaling")
     if said is None:
-        low, high = spec.hu_window
-        return {"a_min": low, "a_max": high, "b_min": -1.0, "b_max": 1.0, "clip": True}
+        return _to_unit(*spec.hu_window)
     if said.get("kind") != "range":
         raise ModelRefused(f"{spec.name} scales HU in a way that is not taken from a bundle: {said.get('kind')!r}.")
     (low, high), (to_low, to_high) = said["from"], said["to"]
@@ -176,7 +203,9 @@ def _scale(spec: ModelSpec) -> dict[str, Any]:
 def _metadata(spec: ModelSpec) -> dict[str, Any]:
     window = WindowPlan.from_parameters(spec.parameters).window
     channels = {"0": "background", **{str(label.index): label.name for label in spec.labels}}
-    image = {"type": "image", "format": "hounsfield", "modality": "CT", "num_channels": 1, "dtype": "float32"}
+    image = {"type": "image", "format": "hounsfield", "modality": "CT", "dtype": "float32"}
+    seen = {str(number): f"CT, {low:g} to {high:g} HU" for number, (low, high) in enumerate(_windows_of(spec))}
+    seen = seen or {"0": "CT"}
     answer = {"type": "image", "format": "segmentation", "num_channels": len(channels), "dtype": "float32"}
     patch = {"spatial_shape": list(window), "value_range": [-1, 1], "is_patch_data": True}
     return {
@@ -193,7 +222,7 @@ def _metadata(spec: ModelSpec) -> dict[str, Any]:
         "copyright": spec.licence,
         "intended_use": spec.intended_use,
         "network_data_format": {
-            "inputs": {"image": {**image, **patch, "channel_def": {"0": "CT"}}},
+            "inputs": {"image": {**image, **patch, "num_channels": len(seen), "channel_def": seen}},
             "outputs": {"pred": {**answer, **patch, "value_range": [0, 1], "channel_def": channels}},
         },
     }

@@ -7,6 +7,7 @@ The two exceptions say why: published BLAST-CT weights are state dicts that torc
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -19,6 +20,7 @@ from models.engines.memory import is_out_of_memory
 from models.engines.slice_maps import SliceMapSegmenter
 from models.engines.sliding_window import SlidingWindowSegmenter
 from models.networks.catalogue import build
+from models.networks.hu_windows import behind_windows
 from models.networks.monai_networks import build_monai
 from models.networks.nnunet import build_nnunet
 from models.networks.swin_classifier import build_classifier
@@ -37,7 +39,7 @@ _DEVICE_TYPES = ("cpu", "cuda")
 
 _BUILDERS: Mapping[str, Callable[[str, Mapping[str, Any]], nn.Module]] = {
     "zoo": build,
-    "bundle": build_monai,
+    "bundle": lambda name, parameters: behind_windows(parameters, partial(build_monai, name)),
     "nnunet": build_nnunet,
     "slice-maps": build_classifier,
 }

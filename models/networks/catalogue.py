@@ -15,7 +15,7 @@ from models.networks.d_unet import build_d_unet
 from models.networks.dense_unet import build_dense_unet
 from models.networks.dual_fcn import build_dual_fcn
 from models.networks.dynunet_r import build_dynunet_r
-from models.networks.hu_windows import HuWindows
+from models.networks.hu_windows import behind_windows
 from models.networks.hybrid_unet import build_hybrid_unet
 from models.networks.iha_net import build_iha_net
 from models.networks.mobile_unet import build_mobile_unet
@@ -71,9 +71,6 @@ def build(name: str, parameters: Mapping[str, Any]) -> nn.Module:
     if builder is None:
         raise ModelError(f"There is no network {name!r}; there are {', '.join(sorted(NETWORKS))}.")
     try:
-        network = builder(parameters)
-        if "hu_windows" not in parameters:
-            return network
-        return nn.Sequential(HuWindows(parameters.get("hu_range", ()), parameters["hu_windows"]), network)
+        return behind_windows(parameters, builder)
     except (TypeError, ValueError) as error:
         raise ModelError(f"The network {name!r} cannot be built from its parameters: {error}.") from error

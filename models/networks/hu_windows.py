@@ -6,13 +6,18 @@ network of several windows is served, and trained, like any other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ichor.errors import ModelError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+_SEEN = ("hu_windows", "hu_range")
+_BEHIND = "1."  # of the names of weights: second in a Sequential
 
 
 class HuWindows(nn.Module):
@@ -34,3 +39,30 @@ class HuWindows(nn.Module):
         """Return one channel for each view and window."""
         scaled: Tensor = (2 * (image[:, :, None] - self.low) / (self.high - self.low) - 1).clamp(-1, 1)
         return scaled.flatten(1, 2)
+
+
+def behind_windows(parameters: Mapping[str, Any], build: Callable[[Mapping[str, Any]], nn.Module]) -> nn.Module:
+    """Build a network, behind its HU windows where the parameters name them (`hu_windows` within `hu_range`)."""
+    network = build(without_windows(parameters))
+    if "hu_windows" not in parameters:
+        return network
+    try:
+        windows = HuWindows(parameters.get("hu_range", ()), parameters["hu_windows"])
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"A network cannot be given these HU windows: {error}.") from error
+    return nn.Sequential(windows, network)
+
+
+def without_windows(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the network itself is told."""
+    return {key: value for key, value in parameters.items() if key not in _SEEN}
+
+
+def behind_windows_name(name: str) -> str:
+    """Return the name that a network's weight has behind windows."""
+    return _BEHIND + name
+
+
+def own_name(name: str) -> str:
+    """Return the name that a weight has in the network itself."""
+    return name.removeprefix(_BEHIND)

@@ -23,7 +23,7 @@ def entry(registry: Registry, name: str, parameters: dict[str, Any], window: lis
         demo,
         name=f"some-{name}",
         spacing_zyx_mm=SPACING_ZYX_MM,
-        hu_window=(-20.0, 120.0),
+        hu_window=tuple(parameters.get("hu_range", (-20.0, 120.0))),
         parameters={
             "network": name,
             "network_parameters": {"classes": 5, **parameters},
@@ -36,8 +36,9 @@ def entry(registry: Registry, name: str, parameters: dict[str, Any], window: lis
     torch.manual_seed(7)
     network = network_of(spec)
     if name == "phantom-unet":
-        network.head.weight.data *= 100  # type: ignore[union-attr,operator]
-        network.head.bias.data.zero_()  # type: ignore[union-attr,operator]
+        own = network[1] if "hu_windows" in parameters else network  # type: ignore[index]
+        own.head.weight.data *= 100  # type: ignore[union-attr,operator]
+        own.head.bias.data.zero_()  # type: ignore[union-attr,operator]
     return kept(registry, spec, {key: value.clone() for key, value in network.state_dict().items()})
 
 
