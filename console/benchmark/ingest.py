@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.benchmark.figures import Benchmark, Figure, benchmark
-from console.benchmark.receivers import listener, orthanc, storescp
+from console.benchmark.receivers import listener, orthanc, outside_python, storescp
 from console.benchmark.slices import write_slices
 from ichor.errors import PeerRejected
 from ichor.peers.dimse import Peer, store
@@ -85,7 +85,7 @@ def measure_ingest(*, count: int, runs: int = 1) -> Benchmark:
 def measure_once(folder: Path, paths: Sequence[Path], shares: Sequence[Path]) -> Round:
     """Time every receiver once."""
     taken_s = {PLAIN: plain_write_s(paths, folder / "plain")}
-    if shutil.which("storescp") is not None:
+    if outside_python("storescp") is not None:
         with storescp(folder / "storescp") as peer:
             taken_s[STORESCP] = send_s(peer, [paths[0].parent], paths)
     if shutil.which("Orthanc") is not None:

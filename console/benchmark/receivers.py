@@ -65,7 +65,7 @@ def storescp(folder: Path) -> Iterator[Peer]:
     peer = _peer("STORESCP")
     folder.mkdir(parents=True)
     argv = [
-        _outside_python("storescp"),
+        outside_python("storescp") or "storescp",
         "--aetitle",
         peer.ae_title,
         "--max-pdu",
@@ -116,11 +116,11 @@ def listener(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iter
         yield RunningListener(peer=peer, pid=pid, tls_port=None if tls_port is None else int(tls_port))
 
 
-def _outside_python(program: str) -> str:
-    """Return the program of that name that is not one of this Python: pynetdicom brings a `storescp` too."""
+def outside_python(program: str) -> str | None:
+    """Return the program of that name that is not one of this Python's: pynetdicom brings a `storescp`, too."""
     own = Path(sys.executable).parent
     places = [place for place in os.get_exec_path() if Path(place) != own]
-    return shutil.which(program, path=os.pathsep.join(places)) or program
+    return shutil.which(program, path=os.pathsep.join(places))
 
 
 def _peer(ae_title: str) -> Peer:

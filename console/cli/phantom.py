@@ -14,7 +14,9 @@ from models.phantoms.lesions import parse_lesion
 
 
 def command(  # noqa: PLR0913 - each argument is an option of the command line
-    out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for dicom/, truth.nii.gz and truth.json.")],
+    out_dir: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for dicom/, truth.nii.gz, subtypes.nii.gz, truth.json.")
+    ],
     *,
     lesion: Annotated[
         list[str] | None,
