@@ -25,7 +25,6 @@ Figures below are about drawings, and must not stand beside figures measured on 
 """
 
 _CARD = """{head}
-
 ## What it is
 Network `{network}`, {parameters} parameters, {members} member(s), float32 safetensors. Input: HU on a grid of
 {spacing} mm (z, y, x), windows {windows} HU. Output: background, {labels}. Spec digest `{digest}`.

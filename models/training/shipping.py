@@ -1,6 +1,6 @@
 """Taking a model that `ichor train` made into the package: spec, weights and card under the name that it is shipped by.
 
-    python -m models.training.shipping ENTRY NAME VERSION [--proven-bfloat16 cpu]
+    python -m models.training.shipping ENTRY NAME VERSION TITLE [--proven-bfloat16 cpu]
 
 ENTRY is the model's folder in the registry. For models of one member; what is shipped is in the wheel, so it is small.
 Name a kind of device where `ichor benchmark engine --model NAME` has shown that bfloat16 agrees with float32.
@@ -35,6 +35,7 @@ def ship(
     entry: Path,
     name: str,
     version: str,
+    title: str,
     *,
     proven_bfloat16: Sequence[str] = (),
     specs: Path = SHIPPED_SPECS,
@@ -52,6 +53,7 @@ def ship(
         trained,
         name=name,
         version=version,
+        title=title,
         files=(replace(file, name=f"{name}.safetensors"),),
         parameters=trained.parameters | proven,
     )
@@ -69,9 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("entry", type=Path, help="folder of the model in the registry")
     parser.add_argument("name")
     parser.add_argument("version")
+    parser.add_argument("title", help="what people read")
     parser.add_argument("--proven-bfloat16", choices=("cpu", "cuda"), action="append", default=[])
     given = parser.parse_args(arguments)
-    spec = ship(given.entry, given.name, given.version, proven_bfloat16=given.proven_bfloat16)
+    spec = ship(given.entry, given.name, given.version, given.title, proven_bfloat16=given.proven_bfloat16)
     _log.info("shipped", name=spec.name, version=spec.version, digest=spec.digest)
 
 

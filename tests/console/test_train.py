@@ -95,7 +95,9 @@ def test_a_trained_model_runs(bench: Path, tmp_path: Path, capsys: pytest.Captur
     card = (place / "card.md").read_text()
     assert said["digest"] in card
     assert "Apache-2.0" in card
+    assert card.startswith("# trained, version 1: NEVER FOR PATIENTS")
     spec = Registry(tmp_path / "data" / "models").spec("trained")
+    assert spec.intended_use.startswith("NEVER FOR PATIENTS")
     assert (spec.licence, len(spec.files), spec.research_only) == ("Apache-2.0", 2, True)
     plan = PhantomPlan(
         lesions=(parse_lesion("iph:45:left"),),

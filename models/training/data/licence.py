@@ -57,10 +57,12 @@ PHANTOM = Licence(name="Apache-2.0", commercial=True, terms="synthetic; made by 
 
 def inherited(licences: Iterable[Licence]) -> Licence:
     """Return the terms of a model trained on data under these: all of them together, the narrowest use."""
-    every = sorted({(one.name, one.terms, one.commercial) for one in licences}, key=lambda one: one[:2])
-    uses = {one[2] for one in every}
+    every = sorted(set(licences), key=lambda one: (one.name, one.terms))
+    if len(every) == 1:
+        return every[0]
+    uses = {one.commercial for one in every}
     return Licence(
-        name=" and ".join(one[0] for one in every),
+        name=" and ".join(one.name for one in every),
         commercial=False if False in uses else None if None in uses else True,
-        terms="; ".join(f"{one[0]}: {one[1]}" for one in every),
+        terms="; ".join(f"{one.name}: {one.terms}" for one in every),
     )

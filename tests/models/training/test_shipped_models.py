@@ -22,7 +22,7 @@ from models.registry import SHIPPED_SPECS, SHIPPED_WEIGHTS, Registry
 from models.spec import load_spec
 from models.training.checkpoint import Weights
 from models.training.data.catalogue import read_data
-from models.training.data.licence import CC_BY, PHANTOM
+from models.training.data.licence import CC_BY, PHANTOM, Licence, inherited
 from models.training.entry import write_entry
 from models.training.manifest import Manifest, SeedRecord
 from models.training.recipe import Recipe, TrainingRecipe, load_recipe
@@ -46,6 +46,7 @@ def test_it_is_small_and_says_what_it_is(name: str) -> None:
     assert card.startswith(f"# {name}, version {spec.version}: NEVER FOR PATIENTS")
     assert spec.intended_use.startswith("NEVER FOR PATIENTS")
     assert spec.research_only
+    assert "never for patients" in spec.title
 
 
 def test_the_demo_marks_what_the_published_model_marks() -> None:
@@ -61,7 +62,8 @@ def test_its_recipe_makes_it(name: str) -> None:
     shipped, made = load_spec(SHIPPED_SPECS / f"{name}.json"), spec_of(recipe, licence=PHANTOM)
     parameters = {key: value for key, value in shipped.parameters.items() if key != "proven_bfloat16"}
     assert parameters == made.parameters
-    assert replace(shipped, name=made.name, version=made.version, files=made.files, parameters=parameters) == made
+    own = replace(made, name=shipped.name, version=shipped.version, title=shipped.title, files=shipped.files)
+    assert replace(shipped, parameters=parameters) == own
     network = build(recipe.model.network, network_parameters(recipe))
     network.load_state_dict(load_file(SHIPPED_WEIGHTS / f"{name}.safetensors"))
 
@@ -94,7 +96,7 @@ def test_it_finds_blood_in_phantoms_and_leaves_a_healthy_one_alone(name: str, ph
         assert scan.answer_ml == pytest.approx(scan.truth_ml, rel=0.1)
 
 
-def manifest_of(recipe: Recipe, licence: object = PHANTOM) -> Manifest:
+def manifest_of(recipe: Recipe, licence: Licence = PHANTOM) -> Manifest:
     seed = SeedRecord(
         seed=1, step=2, steps=2, precision="float32", device="cpu", validation_dice=0.5, validation_dice_by_label={}
     )
@@ -107,7 +109,7 @@ def manifest_of(recipe: Recipe, licence: object = PHANTOM) -> Manifest:
         recipe=recipe.to_plain(),
         recipe_sha256=recipe.sha256,
         parameters=1,
-        licence=licence,  # type: ignore[arg-type]
+        licence=inherited([licence]),
         warnings=(),
         data=(),
         seeds=(seed,),
@@ -125,19 +127,20 @@ def test_a_trained_model_is_taken_into_the_package(tmp_path: Path) -> None:
     recipe = recipe_of(TrainingRecipe())
     entry = tmp_path / "entry"
     write_entry(entry, recipe, [untrained(recipe)], manifest_of(recipe))
-    spec = ship(entry, "shown", "7", proven_bfloat16=["cpu"], specs=tmp_path, weights=tmp_path)
+    spec = ship(entry, "shown", "7", "Shown", proven_bfloat16=["cpu"], specs=tmp_path, weights=tmp_path)
     assert spec.parameters["proven_bfloat16"] == ["cpu"]
-    assert (spec.name, spec.version, [file.name for file in spec.files]) == ("shown", "7", ["shown.safetensors"])
+    assert (spec.name, spec.title) == ("shown", "Shown")
+    assert (spec.version, [file.name for file in spec.files]) == ("7", ["shown.safetensors"])
     assert spec == load_spec(tmp_path / "shown.json")
     card = (tmp_path / "shown.md").read_text(encoding="utf-8")
     assert card.startswith("# shown, version 7: NEVER FOR PATIENTS")
     assert spec.digest in card
     (entry / "member_1.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError):
-        ship(entry, "shown", "8", specs=tmp_path, weights=tmp_path)
+        ship(entry, "shown", "8", "Shown", specs=tmp_path, weights=tmp_path)
     write_entry(entry, recipe, [untrained(recipe)] * 2, manifest_of(recipe))
     with pytest.raises(ModelError, match="one member"):
-        ship(entry, "shown", "8", specs=tmp_path, weights=tmp_path)
+        ship(entry, "shown", "8", "Shown", specs=tmp_path, weights=tmp_path)
 
 
 def test_only_what_saw_phantoms_alone_is_said_to_be_of_phantoms(tmp_path: Path) -> None:
