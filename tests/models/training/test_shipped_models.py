@@ -93,7 +93,7 @@ def test_it_finds_blood_in_phantoms(name: str, phantoms: Path, tmp_path: Path) -
     for scan in (outside, within):
         assert scan.dice is not None
         assert scan.dice >= 0.9
-        assert scan.answer_ml == pytest.approx(scan.truth_ml, rel=0.1)
+        assert scan.answer_ml == pytest.approx(scan.truth_ml, rel=0.15)
 
 
 def manifest_of(recipe: Recipe, licence: Licence = PHANTOM) -> Manifest:
