@@ -51,9 +51,8 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
     windows = manifest.recipe["model"]["hu_windows"]
     dice = [one.validation_dice for one in manifest.seeds if one.validation_dice is not None]
     spread = f"\nOver {len(dice)} seeds: {mean(dice):.3f} ± {pstdev(dice):.3f}.\n" if len(dice) > 1 else ""
-    head = _PHANTOM_HEAD if manifest.licence == PHANTOM else _HEAD
     return _CARD.format(
-        head=head.format(name=spec.name, version=spec.version),
+        head=card_head(spec, manifest),
         name=spec.name,
         network=manifest.recipe["model"]["network"],
         parameters=f"{manifest.parameters:,}",
@@ -76,6 +75,12 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
         spread=spread,
         commit=manifest.commit or "not from a checkout",
     )
+
+
+def card_head(spec: ModelSpec, manifest: Manifest) -> str:
+    """Return name, version and warning of any card: louder where a model saw phantoms alone."""
+    head = _PHANTOM_HEAD if manifest.licence == PHANTOM else _HEAD
+    return head.format(name=spec.name, version=spec.version)
 
 
 def data_line(data: DataRecord) -> str:

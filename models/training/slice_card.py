@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.training.card import data_line
+from models.training.card import card_head, data_line
 
 if TYPE_CHECKING:
     from models.spec import ModelSpec
@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from models.training.map_threshold import ChosenThreshold
     from models.training.slice_recipe import SliceRecipe
 
-_CARD = """# {name}, version {version}
-
-**Research use only.** Trained by `ichor train` on labels of slices, not on masks; nobody has shown that it is fit for
-patients. "None marked" by it does not exclude a bleed, and millilitres of a map are rough.
+_CARD = """{head}
+It was trained on labels of slices, not on masks: millilitres of a map are rough.
 
 ## What it is
 A Swin Transformer, {parameters} parameters, {members} member(s), that says of each slice: {outputs}. Where a slice
@@ -37,8 +35,8 @@ Everything else stands in `manifest.json`: recipe, hashes of data and split, the
 def slice_card(spec: ModelSpec, recipe: SliceRecipe, threshold: ChosenThreshold, manifest: Manifest) -> str:
     """Return the card."""
     return _CARD.format(
+        head=card_head(spec, manifest),
         name=spec.name,
-        version=spec.version,
         parameters=f"{manifest.parameters:,}",
         members=len(spec.files),
         outputs=", ".join(f"{one} haemorrhage" if one == "any" else one for one in recipe.outputs),

@@ -16,6 +16,20 @@ import psutil
 from tests.peers.programs import LOOPBACK, free_port
 
 READY_S = 60.0
+SECRET = "a shared secret of this test"
+
+
+def destination(name: str, host: str, port: int, ae_title: str, send: str = '["seg", "sr", "summary"]') -> str:
+    """Give the settings of a PACS."""
+    return (
+        f'[[destinations]]\nname = "{name}"\ntype = "dimse"\nhost = "{host}"\nport = {port}\n'
+        f'ae_title = "{ae_title}"\nsend = {send}\n'
+    )
+
+
+def webhook(url: str) -> str:
+    """Give the settings of an alert channel that signs with `SECRET`."""
+    return f'[[alerts]]\nname = "on-call"\ntype = "webhook"\nurl = "{url}"\nsecret = "{SECRET}"\n'
 
 
 class Node:

@@ -15,14 +15,13 @@ import httpx
 import pydicom
 import pytest
 
-from tests.integration.node import Node
+from tests.integration.node import SECRET, Node, destination, webhook
 from tests.painting import LEFT_FRONTAL_GE, PaintedSeries, paint
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import LOOPBACK, require
 from tests.peers.recording import RecordingScp
 from tests.peers.webhook import WebhookServer
 
-SECRET = "a shared secret of this test"
 pytestmark = pytest.mark.integration
 
 StartNode = Callable[..., Node]
@@ -40,17 +39,6 @@ def start_node(short_dir: Path, weights_dir: Path, monkeypatch: pytest.MonkeyPat
             return node
 
         yield start
-
-
-def destination(name: str, host: str, port: int, ae_title: str, send: str = '["seg", "sr", "summary"]') -> str:
-    return (
-        f'[[destinations]]\nname = "{name}"\ntype = "dimse"\nhost = "{host}"\nport = {port}\n'
-        f'ae_title = "{ae_title}"\nsend = {send}\n'
-    )
-
-
-def webhook(url: str) -> str:
-    return f'[[alerts]]\nname = "on-call"\ntype = "webhook"\nurl = "{url}"\nsecret = "{SECRET}"\n'
 
 
 def send(node: Node, series: PaintedSeries) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import closing
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from ichor.clock import utc_now
 from models.phantoms import PhantomPlan, parse_lesion, write_phantom
-from tests.integration.node import Node
+from tests.integration.node import Node, destination, webhook
 from tests.peers.orthanc import Orthanc
 from tests.peers.programs import LOOPBACK, require
 from tests.peers.webhook import WebhookServer
@@ -50,13 +50,10 @@ def test_five_subtypes_reach_pacs_and_alert(
         lesions=lesions, seed=11, rows=256, columns=256, pixel_spacing_mm=0.9, fresh_uids=True, acquired_at=utc_now()
     )
     truth = write_phantom(tmp_path, plan)
-    toml = (
-        f'[[destinations]]\nname = "pacs"\ntype = "dimse"\nhost = "{orthanc.host}"\nport = {orthanc.dicom_port}\n'
-        f'ae_title = "{orthanc.ae_title}"\nsend = ["seg", "sr", "summary"]\n'
-        f'[[alerts]]\nname = "on-call"\ntype = "webhook"\nurl = "{webhook_server.url}"\nsecret = "of this test"\n'
-    )
+    toml = destination("pacs", orthanc.host, orthanc.dicom_port, orthanc.ae_title) + webhook(webhook_server.url)
     node = Node(short_dir, extra_toml=toml, model=MODEL, members=1)
-    with closing(_Stopping(node)):
+    with ExitStack() as stack:
+        stack.callback(node.stop)
         node.start()
         paths = sorted(str(path) for path in (tmp_path / "dicom").glob("*.dcm"))
         command = [require("dcmsend"), "-aec", "ICHOR", LOOPBACK, str(node.dicom_port), *paths]
@@ -77,11 +74,3 @@ def test_five_subtypes_reach_pacs_and_alert(
     assert len(segments) == len(findings)
     assert {"Intraparenchymal", "Subdural", "Intraventricular"} <= set(segments)
     assert set(CODES.values()) <= codes_in(found["SR"])
-
-
-class _Stopping:
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def close(self) -> None:
-        self._node.stop()

@@ -21,12 +21,13 @@ from models.registry import SHIPPED_SPECS, SHIPPED_WEIGHTS, Registry
 from models.spec import load_spec
 from models.training.checkpoint import Weights
 from models.training.data.catalogue import read_data
-from models.training.data.licence import CC_BY, PHANTOM, Licence, inherited
+from models.training.data.licence import CC_BY, PHANTOM
 from models.training.entry import write_entry
-from models.training.manifest import Manifest, SeedRecord
+from models.training.manifest import Manifest
 from models.training.recipe import Recipe, TrainingRecipe, load_recipe
 from models.training.shipping import MOST_BYTES, ship
 from models.training.spec import network_parameters, spec_of
+from tests.models.training.manifests import manifest_of
 from tests.models.training.small_heads import recipe_of
 
 RECIPES = Path(__file__).resolve().parents[3] / "docs" / "shipped-models"
@@ -94,27 +95,6 @@ def test_it_finds_blood_in_phantoms(name: str, phantoms: Path, tmp_path: Path) -
         assert scan.dice is not None
         assert scan.dice >= 0.9
         assert scan.answer_ml == pytest.approx(scan.truth_ml, rel=0.15)
-
-
-def manifest_of(recipe: Recipe, licence: Licence = PHANTOM) -> Manifest:
-    seed = SeedRecord(
-        seed=1, step=2, steps=2, precision="float32", device="cpu", validation_dice=0.5, validation_dice_by_label={}
-    )
-    return Manifest(
-        name=recipe.name,
-        version=recipe.version,
-        ichor="0",
-        commit=None,
-        libraries={},
-        recipe=recipe.to_plain(),
-        recipe_sha256=recipe.sha256,
-        parameters=1,
-        licence=inherited([licence]),
-        warnings=(),
-        data=(),
-        seeds=(seed,),
-        finished_at="2026-01-01T00:00:00+00:00",
-    )
 
 
 def untrained(recipe: Recipe) -> Weights:

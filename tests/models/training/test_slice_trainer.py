@@ -15,16 +15,15 @@ from models.registry import Registry
 from models.tissue import intracranial_tissue
 from models.training.checkpoint import CheckpointUnfit
 from models.training.curve import read_curve
-from models.training.data.licence import PHANTOM
-from models.training.manifest import Manifest, SeedRecord
 from models.training.map_threshold import NoMaskToValidate, choose_thresholds
 from models.training.patches import chance
 from models.training.recipe import RecipeInvalid
 from models.training.slice_batches import SliceBatches, view_of
 from models.training.slice_entry import write_slice_entry
-from models.training.slice_recipe import SliceRecipe, SliceTraining, is_slice_recipe, load_slice_recipe
+from models.training.slice_recipe import SliceTraining, is_slice_recipe, load_slice_recipe
 from models.training.slice_trainer import TrainedClassifier, train_classifier
 from models.training.trainer import CURVE, TrainingFailed
+from tests.models.training.manifests import manifest_of
 from tests.models.training.small_slices import labelled, recipe_of, slice_heads
 
 SHORT = SliceTraining(steps=6, batch=4, validate_every=3, checkpoint_every=2, threads=1)
@@ -32,27 +31,6 @@ SHORT = SliceTraining(steps=6, batch=4, validate_every=3, checkpoint_every=2, th
 
 class StoppedError(Exception):
     """Somebody pulled the plug."""
-
-
-def manifest_for(recipe: SliceRecipe) -> Manifest:
-    record = SeedRecord(
-        seed=1, step=1, steps=1, precision="float32", device="cpu", validation_dice=0.5, validation_dice_by_label={}
-    )
-    return Manifest(
-        name=recipe.name,
-        version="1",
-        ichor="0",
-        commit=None,
-        libraries={},
-        recipe=recipe.to_plain(),
-        recipe_sha256=recipe.sha256,
-        parameters=1,
-        licence=PHANTOM,
-        warnings=(),
-        data=(),
-        seeds=(record,),
-        finished_at="2026-01-01T00:00:00+00:00",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +52,12 @@ def test_what_is_served_is_what_was_chosen(learned: TrainedClassifier, tmp_path:
     (threshold,) = choose_thresholds(
         recipe, [learned.classifier(recipe)], slice_heads().threshold, ["gradcam"]
     ).values()
-    spec = write_slice_entry(tmp_path / recipe.name, recipe, [learned.weights], threshold, manifest_for(recipe))
+    spec = write_slice_entry(tmp_path / recipe.name, recipe, [learned.weights], threshold, manifest_of(recipe))
     assert (spec.parameters["map"], spec.parameters["threshold"]) == ("gradcam", threshold.value)
     card = (tmp_path / recipe.name / "card.md").read_text()
     assert f"`gradcam` map above {threshold.value:g}" in card
     assert "not on masks" in card
+    assert card.startswith(f"# {recipe.name}, version {recipe.version}: NEVER FOR PATIENTS")  # it saw phantoms alone
     segmenter = Registry(tmp_path).load(recipe.name, device="cpu")
     segmenter.warm()
     overlap = Overlap(both=0, truth_only=0, answer_only=0)
