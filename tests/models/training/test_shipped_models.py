@@ -32,6 +32,7 @@ from tests.models.training.small_heads import recipe_of
 
 RECIPES = Path(__file__).resolve().parents[3] / "docs" / "shipped-models"
 MODELS = ("phantom-demo", "phantom-subtypes")
+VOLUME_ERRORS = {"phantom-demo": 0.10, "phantom-subtypes": 0.15}  # of the truth, at most, of a large bleed
 SEEN = ("test-006", "test-008", "test-034")  # no blood, 22 mL outside the brain, 14 mL in it
 
 
@@ -94,7 +95,7 @@ def test_it_finds_blood_in_phantoms(name: str, phantoms: Path, tmp_path: Path) -
     for scan in (outside, within):
         assert scan.dice is not None
         assert scan.dice >= 0.9
-        assert scan.answer_ml == pytest.approx(scan.truth_ml, rel=0.15)
+        assert scan.answer_ml == pytest.approx(scan.truth_ml, rel=VOLUME_ERRORS[name])
 
 
 def untrained(recipe: Recipe) -> Weights:
