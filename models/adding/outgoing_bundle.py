@@ -102,6 +102,8 @@ def _network(
     unsaid = [key for key in ("answer_hu", "flips", "mirror_image") if spec.parameters.get(key)]
     if unsaid or spec.parameters.get("tiling", "monai") != "monai":
         raise ModelRefused(f"{spec.name} is served with {(*unsaid, 'tiling')[0]}, which a bundle cannot say.")
+    if parameters.get("subpixel", 1) != 1:
+        raise ModelRefused(f"{spec.name} takes blocks of voxels as channels (`subpixel`), as no class of MONAI's does.")
     if spec.family == "bundle":
         kind, arguments = name, dict(parameters)
     elif name == "phantom-unet":

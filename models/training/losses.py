@@ -65,7 +65,8 @@ def loss_of(recipe: Recipe) -> AnswerCriterion:
 def expect_background(network: nn.Module, classes: int) -> None:
     """Set the biases of the last layers so that an untrained network says background nearly everywhere."""
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Conv3d) and layer.bias is not None and layer.out_channels == classes:
+        last = isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d) and layer.out_channels == classes
+        if last and layer.bias is not None:
             bias = torch.zeros_like(layer.bias)
             bias[0] = _BACKGROUND_BIAS
             layer.bias.data.copy_(bias)

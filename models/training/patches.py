@@ -71,7 +71,7 @@ class Patches:
         for _ in range(self.batch):
             sample = samples[int(random.integers(len(samples)))]
             corner = self.corner(sample, random)
-            if self.warp.moves:
+            if self.warp.moves and random.random() < self.augmentation.warped:
                 hu, label = self.warp.cut(sample, corner, self.sides_zyx, random)
             else:
                 hu, label = self.cut(sample, corner)

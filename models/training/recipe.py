@@ -181,7 +181,7 @@ class TeacherRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """How patches are changed; nothing that a scanner does not do."""
+    """How patches are changed; nothing that a scanner does not do. What is turned, scaled or bent is also blurred."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -189,6 +189,7 @@ class Augmentation:
     contrast: Annotated[float, Field(ge=0, le=0.5)] = 0.07  # about 35 HU
     brightness_hu: Annotated[float, Field(ge=0, le=50)] = 2.0
     noise_hu: Annotated[float, Field(ge=0, le=50)] = 1.5  # greatest standard deviation
+    warped: Share = 1.0  # of the patches that the next three change
     rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # within the slice, either way
     scaling: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # 0.1: from 0.9 to 1.1 times
     elastic_mm: Annotated[float, Field(ge=0, le=20)] = 0.0  # standard deviation of smooth displacements

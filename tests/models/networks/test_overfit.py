@@ -167,6 +167,17 @@ def test_it_learns_two_heads_by_heart(model: ModelRecipe, tmp_path: Path) -> Non
     assert trained.score.dice >= 0.9
 
 
+def test_phantom_unet_learns_by_blocks_of_voxels(tmp_path: Path) -> None:
+    """With `subpixel` it takes 2 x 2 voxels as channels, and still finds each voxel of the lesion."""
+    model = small("phantom-unet", {"channels": [16, 16], "subpixel": 2})
+    how = TrainingRecipe(
+        steps=60, learning_rate=1e-2, loss="dice-ce-present", validate_every=1000, precision="float32", threads=1
+    )
+    trained = train(recipe_of(how, model, labels=("ICH",)), 1, by_heart(tmp_path), tmp_path)
+    assert trained.score is not None
+    assert trained.score.dice >= 0.9
+
+
 @pytest.mark.timeout(300)
 def test_csr_unet_tells_two_kinds_apart(tmp_path: Path) -> None:
     """It segments and classifies: a bleed of either kind is marked as that kind, in a head that holds both."""
