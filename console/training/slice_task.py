@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from console.training.checkout import running_commit
 from console.training.task import ENTRY, Outcome, check_name, manifest_of
 from models.adding.install import add_model
 from models.training.manifest import Manifest, SeedRecord
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedMaps:
-    """The classifiers of a recipe, and the threshold of every map that was asked for."""
+    """The classifiers of a recipe, the code that trained them, and the threshold of every map that was asked for."""
 
+    commit: str | None
     trained: tuple[TrainedClassifier, ...]
     thresholds: Mapping[MapKind, ChosenThreshold]
 
@@ -58,6 +60,7 @@ def train_maps(
     on_progress: Callable[[float], None] | None = None,
 ) -> TrainedMaps:
     """Train every seed, going on where an earlier run stopped, and choose each map's threshold."""
+    commit = running_commit()
     trained = []
     for number, seed in enumerate(recipe.seeds):
 
@@ -68,7 +71,7 @@ def train_maps(
         trained.append(train_classifier(recipe, seed, gathered.heads, out / f"seed-{seed}", on_progress=on_seed))
     classifiers = [one.classifier(recipe) for one in trained]
     thresholds = choose_thresholds(recipe, classifiers, gathered.heads.threshold, kinds)
-    return TrainedMaps(trained=tuple(trained), thresholds=thresholds)
+    return TrainedMaps(commit=commit, trained=tuple(trained), thresholds=thresholds)
 
 
 def add_map(
@@ -100,4 +103,4 @@ def _manifest(recipe: SliceRecipe, gathered: GatheredSlices, found: TrainedMaps)
         )
         for one in found.trained
     ]
-    return manifest_of(recipe, gathered, parameters=found.trained[0].parameters, seeds=seeds)
+    return manifest_of(recipe, gathered, commit=found.commit, parameters=found.trained[0].parameters, seeds=seeds)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import models
+from console.training.checkout import running_commit
 from ichor import __version__
 from ichor.clock import utc_now
 from models.adding.install import add_model
@@ -20,6 +18,7 @@ from models.training.trainer import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from console.training.gathering import Gathered
     from console.training.slice_gathering import GatheredSlices
@@ -62,6 +61,7 @@ def train_model(
     An interrupted run goes on where it stopped, if recipe and data are the same.
     """
     check_name(recipe, registry)
+    commit = running_commit()
     trained = []
     for number, seed in enumerate(recipe.seeds):
 
@@ -84,21 +84,26 @@ def train_model(
         )
         for one in trained
     ]
-    manifest = manifest_of(recipe, gathered, parameters=trained[0].parameters, seeds=seeds)
+    manifest = manifest_of(recipe, gathered, commit=commit, parameters=trained[0].parameters, seeds=seeds)
     shutil.rmtree(out / ENTRY, ignore_errors=True)
     write_entry(out / ENTRY, recipe, [one.weights for one in trained], manifest)
     return Outcome(spec=add_model(registry, out / ENTRY), manifest=manifest)
 
 
 def manifest_of(
-    recipe: Recipe | SliceRecipe, gathered: Gathered | GatheredSlices, *, parameters: int, seeds: Sequence[SeedRecord]
+    recipe: Recipe | SliceRecipe,
+    gathered: Gathered | GatheredSlices,
+    *,
+    commit: str | None,
+    parameters: int,
+    seeds: Sequence[SeedRecord],
 ) -> Manifest:
-    """Write down what a model came from: now, by this code."""
+    """Write down what a model came from: now, by the code of that commit."""
     return Manifest(
         name=recipe.name,
         version=recipe.version,
         ichor=__version__,
-        commit=_commit(Path(models.__file__).parent.parent),
+        commit=commit,
         libraries={name: version(name) for name in LIBRARIES},
         recipe=recipe.to_plain(),
         recipe_sha256=recipe.sha256,
@@ -109,19 +114,3 @@ def manifest_of(
         seeds=tuple(seeds),
         finished_at=utc_now().isoformat(timespec="seconds"),
     )
-
-
-def _commit(checkout: Path) -> str | None:
-    """Return the commit that runs, None for an installed wheel."""
-    if not (checkout / ".git").exists():
-        return None
-    try:
-        head = _git(checkout, "rev-parse", "HEAD").strip()
-        changed = _git(checkout, "status", "--porcelain", "--untracked-files=no").strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{head}-changed" if changed else head
-
-
-def _git(checkout: Path, *arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(checkout), *arguments], check=True, capture_output=True, text=True).stdout

@@ -23,6 +23,7 @@ from models.networks.catalogue import build
 from models.training.checkpoint import Checkpoint, Weights, load_checkpoint, save_checkpoint
 from models.training.curve import Curve
 from models.training.event_log import EventLog
+from models.training.extent import served_otherwise
 from models.training.losses import expect_background, loss_of
 from models.training.patches import Patches, chance
 from models.training.pretraining.run import Machine, pretrain
@@ -151,6 +152,8 @@ class _Loop:
         else:
             precision = how.precision
         network = build(recipe.model.network, network_parameters(recipe))
+        if served_otherwise(network, recipe.model):
+            _log.warning("window_is_not_the_patch", network=recipe.model.network, learns_on=recipe.model.patch)
         expect_background(network, len(recipe.labels) + 1)
         network = network.to(device).train()
         lay_channels_last(network)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from console.cli.entry import run
+from console.training import task
 from console.training.gathering import gather
 from console.training.samples import Reading, read_samples
 from models.evaluation.label_map import BINARY, FOUR_CLASS
@@ -118,6 +119,24 @@ def test_a_trained_model_runs(bench: Path, tmp_path: Path, capsys: pytest.Captur
     assert (result["status"], result["model"]["digest"]) == ("analysed", said["digest"])
     assert result["conclusion"] == "suspected"
     assert run(command) == 1  # the name is taken
+
+
+def test_the_commit_is_the_one_that_trained(bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one that lies there when the training is done, hours later."""
+    commits = ["first"]
+    monkeypatch.setattr(task, "running_commit", lambda: commits[-1])
+    recipe = bench / "two-steps.toml"
+    recipe.write_text(RECIPE.replace("steps = 36", "steps = 2"))
+    gathered = gather(load_recipe(recipe), bench / "cache")
+    outcome = task.train_model(
+        load_recipe(recipe),
+        gathered,
+        Registry(tmp_path / "models"),
+        tmp_path / "out",
+        on_progress=lambda _: commits.append("later"),
+    )
+    assert len(commits) > 1
+    assert outcome.manifest.commit == "first"
 
 
 @pytest.mark.parametrize(
