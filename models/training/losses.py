@@ -65,8 +65,9 @@ def loss_of(recipe: Recipe) -> AnswerCriterion:
 def expect_background(network: nn.Module, classes: int) -> None:
     """Set the biases of the last layers so that an untrained network says background nearly everywhere."""
     for layer in network.modules():
-        last = isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d) and layer.out_channels == classes
-        if last and layer.bias is not None:
+        if not isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d):
+            continue
+        if layer.bias is not None and layer.out_channels == classes:
             bias = torch.zeros_like(layer.bias)
             bias[0] = _BACKGROUND_BIAS
             layer.bias.data.copy_(bias)
