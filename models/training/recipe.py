@@ -127,7 +127,7 @@ class TrainingRecipe:
     validate_every: Count = 200  # steps
     patience: Annotated[int, Field(ge=0)] = 0  # validations without a better one before it stops; 0: never
     checkpoint_every: Count = 100  # steps
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device computes it natively
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU that computes it
     device: str = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # 0: torch's own choice
 
