@@ -9,8 +9,6 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from models.training.recipe import ModelRecipe
 
 _OVER_ALL = (_InstanceNorm, nn.GroupNorm, _AdaptiveAvgPoolNd)
@@ -23,8 +21,5 @@ def served_otherwise(network: nn.Module, model: ModelRecipe) -> bool:
     Instance and group norm and squeeze-and-excitation take the mean over a patch, which is often laid round a lesion;
     over a window of half a head it is another.
     """
-    return _other_sides(model.window, model.patch) and any(isinstance(one, _OVER_ALL) for one in network.modules())
-
-
-def _other_sides(window: Sequence[int] | None, patch: Sequence[int]) -> bool:
-    return window is not None and tuple(window) != tuple(patch)
+    as_taught = model.window is None or model.window == model.patch
+    return not as_taught and any(isinstance(one, _OVER_ALL) for one in network.modules())

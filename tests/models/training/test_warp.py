@@ -10,6 +10,7 @@ import pytest
 
 from models.segmenter import OUTSIDE_HU
 from models.training.curve import read_curve
+from models.training.patches import Patches
 from models.training.recipe import Augmentation, TrainingRecipe
 from models.training.sample import IGNORED, Sample
 from models.training.trainer import CURVE, train
@@ -78,6 +79,19 @@ def test_angle_and_scale_are_in_millimetres() -> None:
     tall = max(found, key=lambda one: float(one.any(axis=1).sum()))
     assert int(tall.any(axis=1).sum()) * 2 == pytest.approx(42, abs=4)
     assert all(int(one.sum()) == pytest.approx(int(sample.labels_zyx.sum()), rel=0.12) for one in found)
+
+
+def test_a_share_of_the_patches_is_warped() -> None:
+    """`warped` says how many; the others are the scan's own values, to the last bit."""
+    sample = replace(head(1), labels_zyx=np.zeros_like(head(1).labels_zyx), places={})
+    still = Augmentation(mirror=0, contrast=0, brightness_hu=0, noise_hu=0, rotation_deg=20)
+    recipe = replace(recipe_of(TrainingRecipe(batch=200)), augmentation=replace(still, warped=0.3))
+    patches = Patches.of(recipe)
+    # scaled to [-1, 1] from -20 to 120 HU, as in service
+    own = np.unique(patches.preparation.tensor(sample.hu_zyx.astype(np.float32)).numpy())
+    images, _ = patches.draw([sample], np.random.default_rng(2))
+    warped = sum(not np.isin(image.numpy(), own).all() for image in images)
+    assert 0.2 < warped / len(images) < 0.4
 
 
 def test_a_warped_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
