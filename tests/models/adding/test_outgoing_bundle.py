@@ -96,10 +96,9 @@ def test_monai_runs_it(seen: dict[str, Any], registry: Registry, tmp_path: Path)
 
 
 def test_what_a_bundle_cannot_say_is_refused(registry: Registry, tmp_path: Path) -> None:
-    """Networks not of MONAI, blocks of voxels, mirror images, masked answers, no member chosen, a folder in the way."""
+    """Networks not of MONAI, mirror images, masked answers, no member chosen, a folder in the way."""
     parameters, window = NETWORKS["phantom-unet"]
     cases = {
-        "subpixel": entry(registry, "phantom-unet", parameters | {"subpixel": 2}, window),
         "no class of MONAI": entry(registry, "se-unet-3d", {"filters": [8, 16, 16]}, [8, 32, 32]),
         "answer_hu": entry(registry, "phantom-unet", parameters, window, answer_hu=[0, 100]),
         "mirror_image": entry(
@@ -114,6 +113,15 @@ def test_what_a_bundle_cannot_say_is_refused(registry: Registry, tmp_path: Path)
     (tmp_path / "out").mkdir()
     with pytest.raises(ModelRefused, match="already"):
         write_bundle(registry, "phantom-demo", tmp_path / "out")
+
+
+def test_blocks_of_voxels_are_refused(registry: Registry, tmp_path: Path) -> None:
+    """A phantom U-Net with `subpixel` is no DynUNet."""
+    parameters, window = NETWORKS["phantom-unet"]
+    spec = entry(registry, "phantom-unet", parameters | {"subpixel": 2}, window)
+    with pytest.raises(ModelRefused, match="subpixel"):
+        write_bundle(registry, spec.name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_windows_that_would_give_other_labels_are_refused(registry: Registry, tmp_path: Path) -> None:
