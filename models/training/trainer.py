@@ -11,13 +11,13 @@ import hashlib
 import math
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import structlog
 import torch
 
 from ichor.errors import PermanentError
-from models.engines.hardware import DTYPES, has_native_bfloat16, lay_channels_last, resolve_device, set_threads
+from models.engines.hardware import DTYPES, lay_channels_last, resolve_device, resolve_precision, set_threads
 from models.engines.memory import is_out_of_memory
 from models.networks.catalogue import build
 from models.training.checkpoint import Checkpoint, Weights, load_checkpoint, save_checkpoint
@@ -48,6 +48,13 @@ if TYPE_CHECKING:
 CHECKPOINT, CURVE, PRETRAINING = "checkpoint.pt", "curve.jsonl", "pretraining"
 
 _CLIP = 5.0  # norm of the gradient
+
+_SAFE_BFLOAT16 = frozenset({"cuda"})
+"""Where `auto` may train in bfloat16: not on a processor.
+
+torch 2.13 with oneDNN 3.12 writes past its memory in the backward pass of some 3D convolutions in bfloat16 with AMX
+(16 channels on planes of 128 x 64 or 112 x 96, for instance): it mostly dies of it, and might not.
+"""
 
 _log = structlog.get_logger()
 
@@ -147,7 +154,7 @@ class _Loop:
     def set_up(cls, recipe: Recipe, seed: int, heads: Heads) -> _Loop:
         how = recipe.training
         device = resolve_device(how.device)
-        precision = _precision(how.precision, device)
+        precision = resolve_precision(how.precision, device, proven_bfloat16=_SAFE_BFLOAT16)
         network = build(recipe.model.network, network_parameters(recipe))
         if served_otherwise(network, recipe.model):
             _log.warning("window_is_not_the_patch", network=recipe.model.network, learns_on=recipe.model.patch)
@@ -265,17 +272,6 @@ class _Loop:
             if state.best is None
             else Score(dice=state.best_dice, dice_by_label=dict(state.best_dice_by_label)),
         )
-
-
-def _precision(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> Precision:
-    """Return the precision of a training; on a processor bfloat16 is taken only where the recipe insists.
-
-    torch 2.13 with oneDNN 3.12 writes past its memory in the backward pass of some 3D convolutions in bfloat16 with AMX
-    (16 channels on planes of 128 x 64 or 112 x 96, for instance): it mostly dies of it, and might not.
-    """
-    if wanted != "auto":
-        return wanted
-    return "bfloat16" if device.type == "cuda" and has_native_bfloat16(device) else "float32"
 
 
 def _said(score: Score) -> dict[str, float | dict[str, float | None]]:

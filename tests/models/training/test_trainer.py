@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from ichor.errors import ModelError
+from models.engines import hardware
 from models.engines.sliding_window import SlidingWindowSegmenter
 from models.networks.answer import Answer
 from models.networks.catalogue import build
-from models.training import trainer
 from models.training.checkpoint import CheckpointUnfit, load_checkpoint
 from models.training.curve import read_curve
 from models.training.losses import expect_background, loss_of
@@ -58,7 +58,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_a_processor_trains_in_float32_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that computes bfloat16: the backward pass of torch's 3D convolutions is not safe in it there."""
-    monkeypatch.setattr(trainer, "has_native_bfloat16", lambda _: True)
+    monkeypatch.setattr(hardware, "has_native_bfloat16", lambda _: True)
     found = {
         wanted: train(recipe_of(replace(HOW, steps=1, precision=wanted)), 1, heads(), tmp_path / wanted).precision
         for wanted in ("auto", "bfloat16")
