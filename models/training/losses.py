@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _OF_MONAI = {"dice": DiceLoss, "dice-ce": DiceCELoss, "dice-focal": DiceFocalLoss}
 _SURE = 20.0  # logit of what need not be learnt
+_FALSE_VOXELS = 100.0  # marked where no blood is: that much costs half of what any amount may
 _LABEL_WEIGHT = 2.0  # of a labelled voxel in the cross-entropy; background has 1
 _BACKGROUND_BIAS = 4.0  # logit: about 93 % background at the start, so that training need not learn that first
 
@@ -49,7 +50,9 @@ def loss_of(recipe: Recipe) -> AnswerCriterion:
     # labels are (n, a, b, c) in the network's axes: slices follow one another along one of them
     slices = 1 + Preparation.from_parameters({"orientation": recipe.model.orientation}, recipe.model.hu_range).axis(0)
     if how.loss in {"dice-ce-present", "dice-ce-patch"}:
-        criterion: Criterion = _PresentDiceCe(blood=blood, each_patch=how.loss == "dice-ce-patch")
+        criterion: Criterion = _PresentDiceCe(
+            blood=blood, each_patch=how.loss == "dice-ce-patch", empty_weight=how.empty_patch_weight
+        )
     elif how.loss == "slice-dice":
         criterion = SliceDice(empty_weight=how.empty_slice_weight, slice_axis=slices)
     elif how.loss == "boundary":
@@ -141,11 +144,13 @@ class _PresentDiceCe:
 
     The Dice loss is the mean over the labels that are truly there and over all haemorrhage together: a label that is
     absent has no overlap to gain, and would only drown the others. It is of the whole batch, where the large bleed of
-    one patch outweighs the small one of another, or of each patch by itself, as heads are scored.
+    one patch outweighs the small one of another, or of each patch by itself, as heads are scored. What is marked in a
+    patch without any blood costs `empty_weight` at most, however much it is: cross-entropy hardly minds a few voxels.
     """
 
     blood: tuple[int, ...]
     each_patch: bool
+    empty_weight: float
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         weight = torch.full((logits.shape[1],), _LABEL_WEIGHT, device=logits.device)
@@ -161,4 +166,8 @@ class _PresentDiceCe:
         present = truth.sum(everywhere) > 0
         if bool(present.any()):
             loss = loss + (1 - 2 * overlap / (size + 1))[present].mean()
+        if self.empty_weight > 0:
+            marked, bloodless = said[:, -1].sum((1, 2, 3)), truth[:, -1].sum((1, 2, 3)) == 0
+            if bool(bloodless.any()):
+                loss = loss + self.empty_weight * (marked / (marked + _FALSE_VOXELS))[bloodless].mean()
         return loss

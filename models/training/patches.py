@@ -121,7 +121,11 @@ class Patches:
                 int(np.clip(at - random.integers(size // 4, 3 * size // 4 + 1), 0, top))
                 for at, size, top in zip(place, self.sides_zyx, most, strict=True)
             ]
-        return [int(random.integers(top + 1)) for top in most]
+        # it may reach out by half of itself and is pushed back: else what lies at the edges would hardly ever be seen
+        return [
+            int(np.clip(random.integers(-(size // 2), length - size // 2 + 1), 0, top))
+            for length, size, top in zip(shape, self.sides_zyx, most, strict=True)
+        ]
 
 
 def chance(seed: int, step: int, batch: int, *purpose: int) -> np.random.Generator:

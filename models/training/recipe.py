@@ -122,6 +122,7 @@ class TrainingRecipe:
     loss: Loss = "dice-ce"
     loss_hu: HuWindow | None = None  # voxels outside are neither taught nor, in service, answered (masked loss)
     empty_slice_weight: Annotated[float, Field(gt=0, le=1)] = 0.2  # of `slice-dice`
+    empty_patch_weight: Annotated[float, Field(ge=0, le=10)] = 0.0  # of `dice-ce-present` and `-patch`
     ranking_weight: Annotated[float, Field(ge=0, le=10)] = 0.0  # of the ranking part beside the loss; 0: none
     on_lesion: Share = 0.75  # of the patches that are laid round a labelled voxel
     validate_every: Count = 200  # steps

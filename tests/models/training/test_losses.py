@@ -171,3 +171,18 @@ def test_a_masked_loss_is_masked_in_service() -> None:
     assert blood[~answered].sum() == 0
     assert blood[answered].sum() > 1000
     assert np.array_equal(said.member_labels_mzyx[0] == 1, blood)
+
+
+def test_what_is_marked_where_no_blood_is_costs_by_its_voxels() -> None:
+    """With `empty_patch_weight` a patch without blood adds weight x / (x + 100) for x marked voxels, others nothing."""
+    labels = torch.zeros(2, 4, 8, 8, dtype=torch.long)
+    labels[0, 1:3, 2:6, 2:6] = 1
+    marked = torch.full((2, 4, 8, 8), 1e-9)
+    marked[:, :2, :5, :5] = 1 - 1e-6  # 50 voxels
+    plain, weighed = (
+        loss_of(recipe_of(TrainingRecipe(loss="dice-ce-patch", empty_patch_weight=weight))) for weight in (0.0, 0.3)
+    )
+    extra = weighed(logits_of(marked), labels) - plain(logits_of(marked), labels)
+    assert float(extra) == pytest.approx(0.3 * 50 / 150, abs=1e-4)
+    labels[1, 3, 7, 7] = 1
+    assert torch.equal(weighed(logits_of(marked), labels), plain(logits_of(marked), labels))
