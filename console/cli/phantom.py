@@ -7,8 +7,11 @@ import typer
 
 from console.cli.display import print_json, print_table, progress_bar
 from console.cli.options import ConfigOption, JsonOption, load
+from console.painting.benchmark import PART as PAINTED
+from console.painting.benchmark import write_painted
+from console.painting.study import Canvas, paint_study
 from ichor.clock import utc_now
-from models.phantoms import PhantomPlan, write_phantom
+from models.phantoms import PhantomPlan, PhantomTruth, write_phantom
 from models.phantoms.benchmark import PARTS, table_sha256, write_benchmark
 from models.phantoms.lesions import parse_lesion
 
@@ -42,7 +45,18 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     ] = False,
     part: Annotated[
         list[str] | None,
-        typer.Option("--part", metavar="PART", help="Part of the benchmark: train, test or shifted; repeatable; all."),
+        typer.Option(
+            "--part", metavar="PART", help="Of the benchmark: train, test, shifted, or painted with --into; repeatable."
+        ),
+    ] = None,
+    into: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--into",
+            metavar="DIR",
+            help="A head CT of a person to draw the lesions into (iph, sdh, edh), at its own geometry; "
+            "with --benchmark repeatable, its part 'painted'.",
+        ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="New UIDs, acquired now.")] = False,
     as_json: JsonOption = False,
@@ -51,10 +65,17 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     """Write a synthetic head CT with known truth."""
     load(config)
     if benchmark:
-        write_set(out_dir, part or list(PARTS), as_json=as_json)
+        heads = into or []
+        write_set(out_dir, part or [*PARTS, *([PAINTED] if heads else [])], heads, as_json=as_json)
+        return
+    lesions = tuple(parse_lesion(text) for text in lesion or ())
+    if into:
+        if len(into) > 1:
+            raise typer.BadParameter("Without --benchmark there is one head to draw into.")
+        _show(paint_study(out_dir, Canvas.of(into[0]), lesions, seed), out_dir, as_json=as_json)
         return
     plan = PhantomPlan(
-        lesions=tuple(parse_lesion(text) for text in lesion or ()),
+        lesions=lesions,
         seed=seed,
         tilt_deg=tilt_deg,
         slice_thickness_mm=thickness_mm,
@@ -68,9 +89,12 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
         acquired_at=utc_now() if fresh else None,
         fresh_uids=fresh,
     )
-    truth = write_phantom(out_dir, plan)
+    _show(write_phantom(out_dir, plan), out_dir, as_json=as_json)
+
+
+def _show(truth: PhantomTruth, out_dir: Path, *, as_json: bool) -> None:
     if as_json:
-        typer.echo((out_dir / "truth.json").read_text(encoding="utf-8"), nl=False)
+        typer.echo(truth.to_json(), nl=False)
         return
     rows = [
         (found.kind, found.laterality, f"{found.requested_ml:.1f}", f"{found.sampled_ml:.1f}")
@@ -81,15 +105,20 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     )
 
 
-def write_set(out_dir: Path, wanted: list[str], *, as_json: bool) -> None:
+def write_set(out_dir: Path, wanted: list[str], heads: list[Path], *, as_json: bool) -> None:
     """Write parts of the benchmark and say what is there."""
     parts = tuple(part for part in PARTS if part in wanted)
-    unknown = [name for name in wanted if name not in PARTS]
+    unknown = [name for name in wanted if name not in {*PARTS, PAINTED}]
     if unknown:
-        raise typer.BadParameter(f"There is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")
+        raise typer.BadParameter(f"There is no part {unknown[0]!r}; there are {', '.join(PARTS)} and {PAINTED}.")
+    if bool(heads) != (PAINTED in wanted):
+        raise typer.BadParameter(f"The part {PAINTED} and the heads that it needs (--into) go together.")
     with progress_bar("Phantoms") as on_progress:
         studies = write_benchmark(out_dir, parts, on_progress=on_progress)
-    counts = {part: sum(study.part == part for study in studies) for part in parts}
+    counts: dict[str, int] = {part: sum(study.part == part for study in studies) for part in parts}
+    if heads:
+        with progress_bar("Painted heads") as on_progress:
+            counts[PAINTED] = len(write_painted(out_dir, heads, on_progress=on_progress))
     if as_json:
         print_json({"schema": 1, "benchmark_sha256": table_sha256(), "parts": counts})
         return

@@ -34,6 +34,17 @@ class CaseVolume:
     order: npt.NDArray[np.intp]  # the scan's k of every slice of the volume
     affine_ras: npt.NDArray[np.float64]
 
+    @classmethod
+    def of(cls, volume: Volume) -> CaseVolume:
+        """Take a volume of DICOM slices as it is; the affine holds the mean distance of its slices."""
+        first, last = (np.array(volume.slices[k].position_lps_mm) for k in (0, -1))
+        affine = np.eye(4)
+        affine[:3, 0] = np.array(volume.row_cosine) * volume.column_spacing_mm
+        affine[:3, 1] = np.array(volume.column_cosine) * volume.row_spacing_mm
+        affine[:3, 2] = (last - first) / (len(volume.slices) - 1)
+        affine[:3, 3] = first
+        return cls(volume=volume, order=np.arange(len(volume.slices)), affine_ras=_RAS_TO_LPS @ affine)
+
     def write_labels(self, path: Path, labels_kji: npt.NDArray[np.uint8]) -> None:
         """Write labels of the volume as NIfTI on the scan's own grid."""
         own = np.zeros_like(labels_kji)
@@ -102,13 +113,7 @@ def _from_dicom(case: Case) -> CaseVolume:
         if len(series) != 1:
             raise NotAnalysable("several_series", f"{case.name} holds {len(series)} readable series, not one.")
         volume = read_volume(series[0])
-    first, last = (np.array(volume.slices[k].position_lps_mm) for k in (0, -1))
-    affine = np.eye(4)
-    affine[:3, 0] = np.array(volume.row_cosine) * volume.column_spacing_mm
-    affine[:3, 1] = np.array(volume.column_cosine) * volume.row_spacing_mm
-    affine[:3, 2] = (last - first) / (len(volume.slices) - 1)
-    affine[:3, 3] = first
-    return CaseVolume(volume=volume, order=np.arange(len(volume.slices)), affine_ras=_RAS_TO_LPS @ affine)
+    return CaseVolume.of(volume)
 
 
 def _triple(values: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float]:

@@ -69,7 +69,7 @@ def paint_brain(
     points = space.points
     depth_mm = -cavity.wall_mm
     tentorium_mm = _tentorium_mm(points)
-    hind = np.maximum(tentorium_mm, 9 + 0.2 * np.abs(points.x) - points.y)  # negative in the posterior fossa
+    hind = hind_mm(points)
     shell_mm = depth_mm - np.float32(adult.subarachnoid_mm) - np.float32(0.6) * np.clip(texture, -1.5, 1.5)
     sulcus_mm = _sulci_mm(points, folds, depth_mm, hind, adult.sulcus_mm)
     cistern_mm = _cisterns_mm(space)
@@ -96,6 +96,11 @@ def paint_brain(
         tissue=tissue,
         cavity=inner,
     )
+
+
+def hind_mm(points: Points) -> npt.NDArray[np.float32]:
+    """Return how far a place lies from the posterior fossa, negative inside."""
+    return np.maximum(_tentorium_mm(points), 9 + np.float32(0.2) * np.abs(points.x) - points.y)
 
 
 def _tentorium_mm(points: Points) -> npt.NDArray[np.float32]:

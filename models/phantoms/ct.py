@@ -60,21 +60,16 @@ def ct_image(
     """Return slice k (counted from the foot) as its InstanceNumber and data set; `hu` has the shape (rows, columns)."""
     number = scan.slices - k if plan.reversed_order else k + 1
     dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(uids.instance(k))
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.ImplementationClassUID = UID(derive_uid("implementation", "ichor"))
-    dataset.file_meta.ImplementationVersionName = f"ICHOR_{__version__}"[:16]
+    dataset.file_meta = file_meta(uids.instance(k))
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = uids.instance(k)
     _add_identity(dataset, plan, uids)
-    _add_times(dataset, plan, number)
+    add_times(dataset, number, plan.acquired_at)
     _add_acquisition(dataset, plan, scan)
     dataset.InstanceNumber = number
     _add_plane(dataset, plan, scan, uids, k)
-    _add_pixels(dataset, hu)
+    add_pixels(dataset, hu)
     return number, dataset
 
 
@@ -101,8 +96,20 @@ def _add_identity(dataset: Dataset, plan: PhantomPlan, uids: StudyUids) -> None:
     dataset.StationName = "PHANTOM"
 
 
-def _add_times(dataset: Dataset, plan: PhantomPlan, number: int) -> None:
-    start = _FIXED_TIME if plan.acquired_at is None else plan.acquired_at
+def file_meta(sop_instance_uid: str) -> FileMetaDataset:
+    """Return the file meta information of a CT image (PS3.10 7.1)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(derive_uid("implementation", "ichor"))
+    meta.ImplementationVersionName = f"ICHOR_{__version__}"[:16]
+    return meta
+
+
+def add_times(dataset: Dataset, number: int, acquired_at: datetime | None = None) -> None:
+    """Say when image `number`, counted from 1, was acquired, and its study with it; None is a fixed day in the past."""
+    start = _FIXED_TIME if acquired_at is None else acquired_at
     now = start + (number - 1) * _SLICE_TIME
     offset = start.strftime("%z")[:5]  # PS3.3 C.12.1.1.8: hours and minutes
     dataset.TimezoneOffsetFromUTC = offset
@@ -138,7 +145,8 @@ def _add_plane(dataset: Dataset, plan: PhantomPlan, scan: Scan, uids: StudyUids,
     dataset.PixelSpacing = [_ds(scan.pixel_spacing_mm)] * 2
 
 
-def _add_pixels(dataset: Dataset, hu: npt.NDArray[np.float32]) -> None:
+def add_pixels(dataset: Dataset, hu: npt.NDArray[np.number]) -> None:
+    """Write HU (rows, columns) as stored values."""
     stored = np.rint(np.clip(hu, RESCALE_INTERCEPT_HU, _HIGHEST_HU)).astype(np.int16) - np.int16(RESCALE_INTERCEPT_HU)
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"

@@ -27,7 +27,7 @@ LOWEST_MM, HIGHEST_MM = -92.0, 96.0
 _OEDEMA_HU = 20.0
 _FOLD_LENGTH_MM = 3.6
 _FOLD_SLOPE = 1.6  # mean length of the gradient of a field of correlation length 1
-_TEXTURE_LENGTH_MM = 10.0
+TEXTURE_LENGTH_MM = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def compose_head(
     `blood_hu` is added to every bleed's density.
     """
     space = HeadSpace(lattice, adult.pose)
-    texture = smooth_field(lattice, length_mm=_TEXTURE_LENGTH_MM, key=adult.key(STREAM_TEXTURE, 1))
+    texture = smooth_field(lattice, length_mm=TEXTURE_LENGTH_MM, key=adult.key(STREAM_TEXTURE, 1))
     folds = smooth_field(lattice, length_mm=_FOLD_LENGTH_MM, key=adult.key(STREAM_TEXTURE, 2))
     folds *= np.float32(_FOLD_LENGTH_MM / _FOLD_SLOPE)
     cavity = shape_cavity(space, adult)

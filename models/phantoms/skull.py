@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 AIR_HU = -1000.0
 _FAT_HU, _MUSCLE_HU, _SKIN_HU = -90.0, 48.0, 40.0
 _EYE_HU, _MUCOSA_HU, _THIN_BONE_HU = 12.0, 45.0, 550.0
-_CAVITY_CENTRE = (0.0, 4.0, 8.0)
+CAVITY_CENTRE_MM = (0.0, 4.0, 8.0)  # x, y, z
+CAVITY_TOP_MM = 77.0  # of a usual adult
 
 _SINUSES = (  # centre, semi-axes, folded onto the left
     ((26.0, -58.0, -64.0), (12.0, 14.0, 15.0)),  # maxillary
@@ -42,7 +43,7 @@ def shape_cavity(space: HeadSpace, adult: Adult) -> Cavity:
     half_width = np.float32(adult.cavity_half_width_mm) * (
         1 + np.float32(adult.narrowing) * np.clip(points.y / np.float32(65), -1, 1)
     )
-    x, y, z = points.x, points.y - np.float32(_CAVITY_CENTRE[1]), points.z - np.float32(_CAVITY_CENTRE[2])
+    x, y, z = points.x, points.y - np.float32(CAVITY_CENTRE_MM[1]), points.z - np.float32(CAVITY_CENTRE_MM[2])
     length = np.float32(adult.cavity_half_length_mm)
     height = np.float32(adult.cavity_height_mm) * np.where(z > 0, np.float32(1), np.float32(1.2))
     ux, uy, uz = x / half_width, y / length, z / height
@@ -99,8 +100,8 @@ def _skin_mm(space: HeadSpace, adult: Adult) -> npt.NDArray[np.float32]:
     points = space.points
     margin = adult.skull_mm + adult.scalp_mm
     x = points.x / np.float32(adult.cavity_half_width_mm + margin)
-    y = (points.y - np.float32(_CAVITY_CENTRE[1])) / np.float32(adult.cavity_half_length_mm + margin)
-    z = points.z - np.float32(_CAVITY_CENTRE[2])
+    y = (points.y - np.float32(CAVITY_CENTRE_MM[1])) / np.float32(adult.cavity_half_length_mm + margin)
+    z = points.z - np.float32(CAVITY_CENTRE_MM[2])
     z = z / np.where(z > 0, np.float32(adult.cavity_height_mm + margin), np.float32(220.0))
     radius = np.sqrt(x * x + y * y + z * z)
     skin_mm: npt.NDArray[np.float32] = (radius - 1) * np.float32(adult.cavity_half_width_mm + margin + 6)

@@ -26,7 +26,7 @@ LABEL_OF_KIND: dict[LesionKind, str] = {"iph": "IPH", "ivh": "IVH", "sah": "EAH"
 SUBTYPE_OF_KIND: dict[LesionKind, int] = {"edh": 1, "iph": 2, "ivh": 3, "sah": 4, "sdh": 5}
 """The values of the second truth, which tells five subtypes apart and says nothing of oedema, as BHSD numbers them."""
 _ONE_SIDED = 0.9  # at least this share on one side
-_LEAST_SHARE = 0.25  # a voxel with less of a lesion is never labelled
+LEAST_SHARE = 0.25  # a voxel with less of a lesion is never labelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +58,14 @@ class PhantomTruth:
     volumes_ml: dict[str, float]  # sampled, by label
     positions_lps_mm: tuple[Point, ...]  # ImagePositionPatient, foot to head, as the slices of `truth.nii.gz`
     shares_mm: tuple[float, ...]  # of the distance along the normal, for every slice
+    painted_into: str | None = None  # SHA-256 over the slices of the person's head that the lesions were drawn into
 
     def to_json(self) -> str:
-        """Return `truth.json`, schema 1."""
-        return json.dumps({"schema": 1, **asdict(self)}, indent=2) + "\n"
+        """Return `truth.json`, schema 1; only a painted head says what it was painted into."""
+        stated = asdict(self)
+        if self.painted_into is None:
+            del stated["painted_into"]
+        return json.dumps({"schema": 1, **stated}, indent=2) + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,7 @@ def label_slices(head: HeadPhantom, scan: Scan, sampler: Sampler) -> LabelledSli
                 requested_ml=bleed.request.volume_ml,
                 fitted_ml=round(head.volume_ml(bleed), 4),
                 sampled_ml=round(sampled_ml, 4),
-                laterality=_laterality(left if left is not None else float(bleed.left)),
+                laterality=laterality_of(left if left is not None else float(bleed.left)),
                 centroid_lps_mm=centroid,
                 oedema_requested_ml=bleed.request.oedema_ml,
                 oedema_sampled_ml=round(oedema_ml, 4),
@@ -158,20 +162,28 @@ def _parts(head: HeadPhantom, scan: Scan, sampler: Sampler, box: Box, share: npt
             continue
         image = sampler.slice_of(field, k)
         volume_mm += float(image.sum(dtype=np.float64)) * scan.shares_mm[k]
-        j, i = np.nonzero(image >= _LEAST_SHARE)
+        j, i = np.nonzero(image >= LEAST_SHARE)
         parts.append(_Part(k=k, j=j, i=i, share=image[j, i]))
     if not parts:
         return []
     shares = np.concatenate([part.share for part in parts])
     lengths_mm = np.concatenate([np.full(len(part.j), scan.shares_mm[part.k]) for part in parts])
-    order = np.argsort(-shares, kind="stable")
-    kept = np.zeros(len(shares), dtype=bool)
-    kept[order[: int(np.searchsorted(np.cumsum(lengths_mm[order]), volume_mm))]] = True
+    kept = greatest_shares(shares, lengths_mm, volume_mm)
     chosen = np.split(kept, np.cumsum([len(part.j) for part in parts])[:-1])
     return [
         replace(part, j=part.j[keep], i=part.i[keep], share=part.share[keep])
         for part, keep in zip(parts, chosen, strict=True)
     ]
+
+
+def greatest_shares(
+    shares: npt.NDArray[np.float32], sizes: npt.NDArray[np.float64], wanted: float
+) -> npt.NDArray[np.bool_]:
+    """Return which voxels a lesion is: those with its greatest shares, as many as have its size together."""
+    order = np.argsort(-shares, kind="stable")
+    kept = np.zeros(len(shares), dtype=np.bool_)
+    kept[order[: int(np.searchsorted(np.cumsum(sizes[order]), wanted))]] = True
+    return kept
 
 
 def _write(labels_kji: npt.NDArray[np.uint8], parts: list[_Part], label: int, scan: Scan) -> float:
@@ -193,7 +205,8 @@ def _where(parts: list[_Part], scan: Scan) -> tuple[float | None, Point | None]:
     return float(weights[places[:, 0] > 0].sum() / weights.sum()), (x, y, z)
 
 
-def _laterality(left: float) -> Laterality:
+def laterality_of(left: float) -> Laterality:
+    """Return the side of a lesion with this share of it on the patient's left."""
     if left >= _ONE_SIDED:
         return "left"
     return "right" if left <= 1 - _ONE_SIDED else "bilateral"

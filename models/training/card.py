@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
-from models.training.data.licence import PHANTOM
+from models.training.data.licence import drawn_alone
 
 if TYPE_CHECKING:
     from models.spec import ModelSpec
@@ -79,7 +79,7 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
 
 def card_head(spec: ModelSpec, manifest: Manifest) -> str:
     """Return name, version and warning of any card: louder where a model saw phantoms alone."""
-    head = _PHANTOM_HEAD if manifest.licence == PHANTOM else _HEAD
+    head = _PHANTOM_HEAD if drawn_alone(manifest.licence) else _HEAD
     return head.format(name=spec.name, version=spec.version)
 
 

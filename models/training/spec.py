@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.spec import FileSpec, ModelSpec
-from models.training.data.licence import PHANTOM
+from models.training.data.licence import drawn_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def network_parameters(recipe: Recipe) -> dict[str, Any]:
 
 def intended_use_of(licence: Licence | None) -> str:
     """Return what a model trained on data of these terms is for: phantoms alone have terms of their own."""
-    return PHANTOM_USE if licence == PHANTOM else RESEARCH_USE
+    return PHANTOM_USE if drawn_alone(licence) else RESEARCH_USE
 
 
 def spec_of(recipe: Recipe, *, files: Sequence[FileSpec] = (_UNWRITTEN,), licence: Licence | None = None) -> ModelSpec:

@@ -53,6 +53,9 @@ RSNA_2019 = Licence(
 )
 OWN = Licence(name="the owner's", commercial=None, terms="a folder of your own: its terms are yours to know")
 PHANTOM = Licence(name="Apache-2.0", commercial=True, terms="synthetic; made by this project")
+PAINTED = Licence(
+    name="the owners' of the heads", commercial=None, terms="lesions drawn into heads of people: theirs are the terms"
+)
 
 
 def inherited(licences: Iterable[Licence]) -> Licence:
@@ -66,3 +69,8 @@ def inherited(licences: Iterable[Licence]) -> Licence:
         commercial=False if False in uses else None if None in uses else True,
         terms="; ".join(f"{one.name}: {one.terms}" for one in every),
     )
+
+
+def drawn_alone(licence: Licence) -> bool:
+    """Whether these are the terms of data whose bleeds were all drawn by this project."""
+    return licence in {PHANTOM, PAINTED, inherited((PHANTOM, PAINTED))}

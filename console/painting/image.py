@@ -1,0 +1,81 @@
+"""CT images of a painted head: the scan's own geometry and technique, and nothing that says whose head it is.
+
+Attributes are taken by name, so that what nobody thought of (private tags, comments, overlays) stays behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pydicom.valuerep import DSfloat
+
+from ichor import __version__
+from models.phantoms.ct import add_pixels, add_times, file_meta
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from models.phantoms.ct import StudyUids
+    from worker.slices import Slice
+
+_TECHNIQUE = (
+    "ImageType",
+    "BodyPartExamined",
+    "PatientPosition",
+    "ScanOptions",
+    "KVP",
+    "XRayTubeCurrent",
+    "ExposureTime",
+    "ConvolutionKernel",
+    "GantryDetectorTilt",
+    "ReconstructionDiameter",
+    "SliceThickness",
+)
+
+
+def painted_image(
+    header: Dataset, one: Slice, uids: StudyUids, k: int, hu_ji: npt.NDArray[np.int16], *, seed: int
+) -> Dataset:
+    """Return slice k (counted from the foot) as a data set; `header` is the scan's own."""
+    dataset = Dataset()
+    dataset.file_meta = file_meta(uids.instance(k))
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    dataset.SOPInstanceUID = UID(uids.instance(k))
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uids.study, uids.series
+    dataset.FrameOfReferenceUID = uids.frame_of_reference
+    dataset.PatientName = "PAINTED^ICHOR"
+    dataset.PatientID = f"PAINTED-{uids.study[-8:]}-{seed}"
+    dataset.PatientBirthDate = ""
+    dataset.PatientSex = "O"
+    dataset.PatientAge = "060Y"  # an adult: nothing else is known
+    dataset.PatientComments = "Lesions drawn by a computer into a head that does not have them. Not for diagnosis."
+    dataset.AccessionNumber = f"PAINTED{uids.study[-8:]}"
+    dataset.StudyID = "PAINTED"
+    dataset.ReferringPhysicianName = ""
+    dataset.StudyDescription = "PAINTED LESIONS IN A REAL HEAD - NOT FOR DIAGNOSIS"
+    dataset.SeriesDescription = "HEAD (PAINTED)"
+    dataset.SeriesNumber = 3
+    dataset.Modality = "CT"
+    dataset.Manufacturer = str(header.get("Manufacturer", ""))
+    dataset.ManufacturerModelName = str(header.get("ManufacturerModelName", ""))
+    dataset.SoftwareVersions = f"Ichor {__version__}"
+    dataset.InstitutionName = "NO HOSPITAL"
+    for keyword in _TECHNIQUE:
+        if keyword in header:
+            dataset[keyword] = header[keyword]
+    dataset.InstanceNumber = k + 1
+    add_times(dataset, k + 1)
+    dataset.ImagePositionPatient = [_ds(value) for value in one.position_lps_mm]
+    dataset.ImageOrientationPatient = [_ds(value) for value in (*one.row_cosine, *one.column_cosine)]
+    dataset.PixelSpacing = [_ds(one.row_spacing_mm), _ds(one.column_spacing_mm)]
+    add_pixels(dataset, hu_ji)
+    return dataset
+
+
+def _ds(value: float) -> DSfloat:
+    """Return a decimal string of at most 16 characters (PS3.5 Table 6.2-1)."""
+    return DSfloat(value + 0.0, auto_format=True)
