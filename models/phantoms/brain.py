@@ -100,7 +100,10 @@ def paint_brain(
 
 def hind_mm(points: Points) -> npt.NDArray[np.float32]:
     """Return how far a place lies from the posterior fossa, negative inside."""
-    return np.maximum(_tentorium_mm(points), 9 + np.float32(0.2) * np.abs(points.x) - points.y)
+    distance: npt.NDArray[np.float32] = np.maximum(
+        _tentorium_mm(points), 9 + np.float32(0.2) * np.abs(points.x) - points.y
+    )
+    return distance
 
 
 def _tentorium_mm(points: Points) -> npt.NDArray[np.float32]:

@@ -122,7 +122,8 @@ def _signed_mm(mask: Mask, sampling: tuple[float, float, float]) -> npt.NDArray[
     half = 0.5 * min(sampling)
     within = ndimage.distance_transform_edt(mask, sampling=sampling) - half
     without = ndimage.distance_transform_edt(~mask, sampling=sampling) - half
-    return np.where(mask, within, -without).astype(np.float32)
+    signed: npt.NDArray[np.float32] = np.where(mask, within, -without).astype(np.float32)
+    return signed
 
 
 def _origin_mm(cavity: Mask, lattice: Lattice) -> Point:

@@ -71,6 +71,6 @@ def inherited(licences: Iterable[Licence]) -> Licence:
     )
 
 
-def drawn_alone(licence: Licence) -> bool:
+def drawn_alone(licence: Licence | None) -> bool:
     """Whether these are the terms of data whose bleeds were all drawn by this project."""
     return licence in {PHANTOM, PAINTED, inherited((PHANTOM, PAINTED))}
