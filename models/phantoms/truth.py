@@ -98,11 +98,11 @@ def label_slices(head: HeadPhantom, scan: Scan, sampler: Sampler) -> LabelledSli
     subtypes_kji = np.zeros_like(labels_kji)
     lesions = []
     for bleed in head.bleeds:
-        oedema_ml = 0.0
+        oedema: list[_Part] = []
         if bleed.oedema is not None:
-            parts = _parts(head, scan, sampler, bleed.box, bleed.oedema)
-            oedema_ml = _write(labels_kji, parts, LABELS["oedema"], scan)
-            _write(subtypes_kji, parts, 0, scan)
+            oedema = _parts(head, scan, sampler, bleed.box, bleed.oedema)
+            _write(labels_kji, oedema, LABELS["oedema"], scan)
+            _write(subtypes_kji, oedema, 0, scan)
         label = LABEL_OF_KIND[bleed.request.kind]
         parts = _parts(head, scan, sampler, bleed.box, bleed.share)
         sampled_ml = _write(labels_kji, parts, LABELS[label], scan)
@@ -118,7 +118,7 @@ def label_slices(head: HeadPhantom, scan: Scan, sampler: Sampler) -> LabelledSli
                 laterality=laterality_of(left if left is not None else float(bleed.left)),
                 centroid_lps_mm=centroid,
                 oedema_requested_ml=bleed.request.oedema_ml,
-                oedema_sampled_ml=round(oedema_ml, 4),
+                oedema_sampled_ml=round(_labelled_ml(labels_kji, oedema, LABELS["oedema"], scan), 4),
                 slices=tuple(part.k for part in parts if len(part.j)),
             )
         )
@@ -193,6 +193,15 @@ def _write(labels_kji: npt.NDArray[np.uint8], parts: list[_Part], label: int, sc
         labels_kji[part.k, part.j, part.i] = label
         volume_mm3 += len(part.j) * scan.pixel_spacing_mm**2 * scan.shares_mm[part.k]
     return volume_mm3 / 1000
+
+
+def _labelled_ml(labels_kji: npt.NDArray[np.uint8], parts: list[_Part], label: int, scan: Scan) -> float:
+    """Return the volume in mL of the parts' voxels that have the label: blood took its rim from oedema."""
+    voxel_mm2 = scan.pixel_spacing_mm**2
+    return sum(
+        float((labels_kji[part.k, part.j, part.i] == label).sum()) * voxel_mm2 * scan.shares_mm[part.k] / 1000
+        for part in parts
+    )
 
 
 def _where(parts: list[_Part], scan: Scan) -> tuple[float | None, Point | None]:

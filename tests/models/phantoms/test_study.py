@@ -46,6 +46,7 @@ def test_truth_matches_the_images(tmp_path: Path) -> None:
         counted = (labels == value).sum(axis=(0, 1)) @ np.array(truth.shares_mm) * 1.8**2 / 1000
         assert counted == pytest.approx(truth.volumes_ml[lesion.label], abs=1e-3)
         assert list(lesion.slices) == np.flatnonzero((labels == value).any(axis=(0, 1))).tolist()
+    assert iph.oedema_sampled_ml == pytest.approx(truth.volumes_ml["oedema"], abs=1e-3)  # blood has its rim
     hu = np.stack([d.pixel_array * float(d.RescaleSlope) + float(d.RescaleIntercept) for d in datasets])
     assert 55 < np.median(hu.transpose(2, 1, 0)[labels == 1]) < 75
     assert iph.centroid_lps_mm is not None
