@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 NAME = ORIGIN = "phantoms"
 
+_EVEN = 1.01
+_UNEVEN = (
+    "Slices lie at uneven distances, which the masks' NIfTI cannot say: millilitres in this report are those of the "
+    "mean distance. Overlap is not concerned; truth.json has the volumes as they are."
+)
+
 
 def matches(folder: Path) -> bool:
     """Whether the folder holds phantom studies."""
@@ -39,7 +45,7 @@ def read_masks(folder: Path, mask: str, label_map: LabelMap) -> DataSet:
     """Read a folder of studies with one of their two truths."""
     if not matches(folder):
         raise BadDataSet(f"{folder.name} holds no phantom study.")
-    cases, faults, terms = [], [], set()
+    cases, faults, terms, uneven = [], [], set(), False
     for place in sorted(path.parent for path in folder.glob(f"*/{TRUTH_FILE}")):
         files = tuple(sorted((place / DICOM_FOLDER).glob("*.dcm")))
         if not files:
@@ -49,6 +55,8 @@ def read_masks(folder: Path, mask: str, label_map: LabelMap) -> DataSet:
         stated = json.loads((place / TRUTH_FILE).read_text(encoding="utf-8"))
         head = stated.get("painted_into")
         slices = _slices(stated)
+        shares_mm = stated.get("shares_mm") or [1.0]
+        uneven = uneven or max(shares_mm) > _EVEN * min(shares_mm)
         terms.add(PHANTOM if head is None else PAINTED)
         cases.append(
             Case(
@@ -68,6 +76,7 @@ def read_masks(folder: Path, mask: str, label_map: LabelMap) -> DataSet:
         label_map=label_map,
         cases=checked.cases,
         faults=(*faults, *checked.faults),
+        notes=(_UNEVEN,) if uneven else (),
     )
 
 
