@@ -143,13 +143,13 @@ def test_boundary_by_hand() -> None:
 def test_a_network_learns_by_it(loss: Loss, tmp_path: Path) -> None:
     """Trained for a moment by each of them, with ranking beside, the network marks blood."""
     how = TrainingRecipe(
-        steps=80, learning_rate=0.02, loss=loss, ranking_weight=0.2, validate_every=80, precision="float32", threads=1
+        steps=160, learning_rate=0.02, loss=loss, ranking_weight=0.2, validate_every=160, precision="float32", threads=1
     )
     trained = train(recipe_of(how), 1, heads(), tmp_path)
     losses = [point["loss"] for point in read_curve(tmp_path / CURVE)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
     assert trained.score is not None
-    assert trained.score.dice > 0.4
+    assert trained.score.dice > 0.6
 
 
 def test_a_masked_loss_is_masked_in_service() -> None:
