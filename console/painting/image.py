@@ -51,7 +51,6 @@ def painted_image(
     dataset.PatientID = f"PAINTED-{uids.study[-8:]}-{seed}"
     dataset.PatientBirthDate = ""
     dataset.PatientSex = "O"
-    dataset.PatientAge = "060Y"  # an adult: nothing else is known
     dataset.PatientComments = "Lesions drawn by a computer into a head that does not have them. Not for diagnosis."
     dataset.AccessionNumber = f"PAINTED{uids.study[-8:]}"
     dataset.StudyID = "PAINTED"
@@ -67,6 +66,8 @@ def painted_image(
     for keyword in _TECHNIQUE:
         if keyword in header:
             dataset[keyword] = header[keyword]
+    dataset.PositionReferenceIndicator = ""
+    dataset.AcquisitionNumber = 1
     dataset.InstanceNumber = k + 1
     add_times(dataset, k + 1)
     dataset.ImagePositionPatient = [_ds(value) for value in one.position_lps_mm]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +19,7 @@ from models.phantoms import PhantomInvalid, parse_lesion
 from models.phantoms.painted import painted_studies
 from models.training.data.catalogue import read_data
 from models.training.data.licence import PAINTED, PHANTOM, drawn_alone, inherited
+from tests.peers.programs import require
 from worker.series import read_studies
 from worker.volume import Volume, read_volume
 
@@ -91,6 +93,14 @@ def test_nobody_is_named(painted: Path, canvas: Canvas) -> None:
         assert "NOT FOR DIAGNOSIS" in copy.StudyDescription
         assert not any(element.tag.is_private for element in copy.iterall())
         assert copy.StudyDate == "20200101"
+
+
+def test_dciodvfy_finds_no_error(painted: Path) -> None:
+    """The images are valid CT Image Storage for a second implementation, as far as the scan's own attributes are."""
+    verifier = require("dciodvfy")
+    for path in sorted((painted / "dicom").glob("*.dcm"))[::9]:
+        said = subprocess.run([verifier, str(path)], capture_output=True, text=True, check=False)
+        assert "Error" not in said.stdout + said.stderr
 
 
 def test_a_head_as_it_is(canvas: Canvas, tmp_path: Path) -> None:
