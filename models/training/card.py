@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
-from models.training.data.licence import drawn_alone
+from models.training.data.licence import PHANTOM, drawn_alone
 
 if TYPE_CHECKING:
     from models.spec import ModelSpec
@@ -17,12 +17,14 @@ _HEAD = """# {name}, version {version}
 not exclude a bleed.
 """
 
-_PHANTOM_HEAD = """# {name}, version {version}: NEVER FOR PATIENTS
+_NEVER_HEAD = """# {name}, version {version}: NEVER FOR PATIENTS
 
 **This model must never be used on a patient, nor to judge a patient's images, not even in research.** It was trained by
-`ichor train` on heads that a computer drew. It has never seen a human head, and what it says about one means nothing.
+`ichor train` on {drawn}
 Figures below are about drawings, and must not stand beside figures measured on people.
 """
+_PHANTOM = "heads that a computer drew. It has never seen a human head, and what it says about one means nothing."
+_PAINTED = "bleeds that a computer drew, some into heads of people. What it says about a real bleed means nothing."
 
 _CARD = """{head}
 ## What it is
@@ -78,9 +80,10 @@ def model_card(spec: ModelSpec, manifest: Manifest) -> str:
 
 
 def card_head(spec: ModelSpec, manifest: Manifest) -> str:
-    """Return name, version and warning of any card: louder where a model saw phantoms alone."""
-    head = _PHANTOM_HEAD if drawn_alone(manifest.licence) else _HEAD
-    return head.format(name=spec.name, version=spec.version)
+    """Return name, version and warning of any card: louder where a model saw drawn bleeds alone."""
+    head = _NEVER_HEAD if drawn_alone(manifest.licence) else _HEAD
+    drawn = _PHANTOM if manifest.licence == PHANTOM else _PAINTED
+    return head.format(name=spec.name, version=spec.version, drawn=drawn)
 
 
 def data_line(data: DataRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.spec import FileSpec, ModelSpec
-from models.training.data.licence import drawn_alone
+from models.training.data.licence import PHANTOM, drawn_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,10 @@ RESEARCH_USE = "Research use only. Trained by `ichor train`; not validated for p
 PHANTOM_USE = (
     "NEVER FOR PATIENTS. Trained on computer-made phantoms alone: it has never seen a human head, and what it says "
     "about one means nothing."
+)
+PAINTED_USE = (
+    "NEVER FOR PATIENTS. Every bleed that it was trained on was drawn by a computer, some into heads of people: what "
+    "it says about a real one means nothing."
 )
 
 _UNWRITTEN = FileSpec(name="unwritten.safetensors", sha256="0" * 64, size_bytes=1)
@@ -37,8 +41,10 @@ def network_parameters(recipe: Recipe) -> dict[str, Any]:
 
 
 def intended_use_of(licence: Licence | None) -> str:
-    """Return what a model trained on data of these terms is for: phantoms alone have terms of their own."""
-    return PHANTOM_USE if drawn_alone(licence) else RESEARCH_USE
+    """Return what a model trained on data of these terms is for: drawn bleeds alone have terms of their own."""
+    if licence == PHANTOM:
+        return PHANTOM_USE
+    return PAINTED_USE if drawn_alone(licence) else RESEARCH_USE
 
 
 def spec_of(recipe: Recipe, *, files: Sequence[FileSpec] = (_UNWRITTEN,), licence: Licence | None = None) -> ModelSpec:

@@ -21,7 +21,7 @@ from models.registry import SHIPPED_SPECS, SHIPPED_WEIGHTS, Registry
 from models.spec import load_spec
 from models.training.checkpoint import Weights
 from models.training.data.catalogue import read_data
-from models.training.data.licence import CC_BY, PHANTOM
+from models.training.data.licence import CC_BY, PAINTED, PHANTOM, inherited
 from models.training.entry import write_entry
 from models.training.manifest import Manifest
 from models.training.recipe import Recipe, TrainingRecipe, load_recipe
@@ -121,6 +121,17 @@ def test_a_trained_model_is_taken_into_the_package(tmp_path: Path) -> None:
     write_entry(entry, recipe, [untrained(recipe)] * 2, manifest_of(recipe))
     with pytest.raises(ModelError, match="one member"):
         ship(entry, "shown", "8", "Shown", specs=tmp_path, weights=tmp_path)
+
+
+def test_what_saw_painted_heads_is_never_for_patients_and_said_to_have_seen_heads(tmp_path: Path) -> None:
+    """Its bleeds were drawn, so it is no better than one of phantoms; but it has seen heads of people."""
+    recipe = recipe_of(TrainingRecipe())
+    for licence in (PAINTED, inherited((PHANTOM, PAINTED))):
+        spec = write_entry(tmp_path / "entry", recipe, [untrained(recipe)], manifest_of(recipe, licence))
+        card = (tmp_path / "entry" / "card.md").read_text(encoding="utf-8")
+        for text in (spec.intended_use, card):
+            assert "NEVER FOR PATIENTS" in text
+            assert "never seen a human head" not in text
 
 
 def test_only_what_saw_phantoms_alone_is_said_to_be_of_phantoms(tmp_path: Path) -> None:
