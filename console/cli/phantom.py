@@ -15,6 +15,16 @@ from models.phantoms import PhantomPlan, PhantomTruth, write_phantom
 from models.phantoms.benchmark import PARTS, table_sha256, write_benchmark
 from models.phantoms.lesions import parse_lesion
 
+IntoOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--into",
+        metavar="DIR",
+        help="A head CT of a person to draw the lesions into (iph, sdh, edh), at its own geometry; "
+        "with --benchmark repeatable, its part 'painted'.",
+    ),
+]
+
 
 def command(  # noqa: PLR0913 - each argument is an option of the command line
     out_dir: Annotated[
@@ -49,15 +59,7 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
             "--part", metavar="PART", help="Of the benchmark: train, test, shifted, or painted with --into; repeatable."
         ),
     ] = None,
-    into: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--into",
-            metavar="DIR",
-            help="A head CT of a person to draw the lesions into (iph, sdh, edh), at its own geometry; "
-            "with --benchmark repeatable, its part 'painted'.",
-        ),
-    ] = None,
+    into: IntoOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="New UIDs, acquired now.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,

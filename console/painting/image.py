@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pydicom.valuerep import DSfloat
 
 from ichor import __version__
-from models.phantoms.ct import add_pixels, add_times, file_meta
+from models.phantoms.ct import add_pixels, add_times, decimal_string, file_meta
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,13 +69,8 @@ def painted_image(
     dataset.AcquisitionNumber = 1
     dataset.InstanceNumber = k + 1
     add_times(dataset, k + 1)
-    dataset.ImagePositionPatient = [_ds(value) for value in one.position_lps_mm]
-    dataset.ImageOrientationPatient = [_ds(value) for value in (*one.row_cosine, *one.column_cosine)]
-    dataset.PixelSpacing = [_ds(one.row_spacing_mm), _ds(one.column_spacing_mm)]
+    dataset.ImagePositionPatient = [decimal_string(value) for value in one.position_lps_mm]
+    dataset.ImageOrientationPatient = [decimal_string(value) for value in (*one.row_cosine, *one.column_cosine)]
+    dataset.PixelSpacing = [decimal_string(one.row_spacing_mm), decimal_string(one.column_spacing_mm)]
     add_pixels(dataset, hu_ji)
     return dataset
-
-
-def _ds(value: float) -> DSfloat:
-    """Return a decimal string of at most 16 characters (PS3.5 Table 6.2-1)."""
-    return DSfloat(value + 0.0, auto_format=True)

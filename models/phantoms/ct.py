@@ -130,19 +130,19 @@ def _add_acquisition(dataset: Dataset, plan: PhantomPlan, scan: Scan) -> None:
     dataset.XRayTubeCurrent = 200
     dataset.ExposureTime = 1000
     dataset.ConvolutionKernel = "SOFT"
-    dataset.GantryDetectorTilt = _ds(plan.tilt_deg)
-    dataset.ReconstructionDiameter = _ds(max(scan.rows, scan.columns) * scan.pixel_spacing_mm)
+    dataset.GantryDetectorTilt = decimal_string(plan.tilt_deg)
+    dataset.ReconstructionDiameter = decimal_string(max(scan.rows, scan.columns) * scan.pixel_spacing_mm)
     dataset.AcquisitionNumber = 1
 
 
 def _add_plane(dataset: Dataset, plan: PhantomPlan, scan: Scan, uids: StudyUids, k: int) -> None:
     dataset.FrameOfReferenceUID = uids.frame_of_reference
     dataset.PositionReferenceIndicator = "OM"
-    dataset.ImagePositionPatient = [_ds(value) for value in scan.position_lps_mm(k)]
-    dataset.ImageOrientationPatient = [_ds(value) for value in (*scan.row_cosine, *scan.column_cosine)]
-    dataset.SliceThickness = _ds(plan.slice_thickness_mm)
-    dataset.SliceLocation = _ds(scan.centre_z_mm[k])
-    dataset.PixelSpacing = [_ds(scan.pixel_spacing_mm)] * 2
+    dataset.ImagePositionPatient = [decimal_string(value) for value in scan.position_lps_mm(k)]
+    dataset.ImageOrientationPatient = [decimal_string(value) for value in (*scan.row_cosine, *scan.column_cosine)]
+    dataset.SliceThickness = decimal_string(plan.slice_thickness_mm)
+    dataset.SliceLocation = decimal_string(scan.centre_z_mm[k])
+    dataset.PixelSpacing = [decimal_string(scan.pixel_spacing_mm)] * 2
 
 
 def add_pixels(dataset: Dataset, hu: npt.NDArray[np.number]) -> None:
@@ -164,6 +164,6 @@ def add_pixels(dataset: Dataset, hu: npt.NDArray[np.number]) -> None:
     dataset.PixelData = stored.astype("<i2").tobytes()
 
 
-def _ds(value: float) -> DSfloat:
+def decimal_string(value: float) -> DSfloat:
     """Return a decimal string of at most 16 characters (PS3.5 Table 6.2-1)."""
     return DSfloat(value + 0.0, auto_format=True)
