@@ -132,6 +132,20 @@ def labels_on_slices(
     return labels
 
 
+def indices_along(
+    mapping: GridMapping, volume: Volume, corner_mm: float, axis: int, counted: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Give the grid's (fractional) indices along a native axis of rows, of columns, or of depths in mm (axis 0).
+
+    `corner_mm` is where the slice's first voxel lies along the axis's direction.
+    """
+    step = (1.0, volume.row_spacing_mm, volume.column_spacing_mm)[axis]
+    native = (volume.normal, volume.column_cosine, volume.row_cosine)[axis]
+    sign = float(np.sign(np.dot(native, mapping.directions_lps[axis])))
+    index = corner_mm + sign * step * counted
+    return (index - mapping.first_mm[axis]) / mapping.spacing_mm[axis]
+
+
 def _native_in(
     mapping: GridMapping,
     volume: Volume,
@@ -140,12 +154,8 @@ def _native_in(
     marked: npt.NDArray[np.bool_],
 ) -> tuple[slice, npt.NDArray[np.float64]]:
     """Give the native rows (axis 1) or columns (axis 2) that lie among marked grid points, and where on the grid."""
-    step = (volume.row_spacing_mm, volume.column_spacing_mm)[axis - 1]
-    count = volume.hu_kji.shape[axis]
-    native = volume.column_cosine if axis == 1 else volume.row_cosine
-    sign = float(np.sign(np.dot(native, mapping.directions_lps[axis])))
-    index = corner_mm[axis] + sign * step * np.arange(count, dtype=np.float64)
-    index = (index - mapping.first_mm[axis]) / mapping.spacing_mm[axis]
+    counted = np.arange(volume.hu_kji.shape[axis], dtype=np.float64)
+    index = indices_along(mapping, volume, float(corner_mm[axis]), axis, counted)
     hit = np.flatnonzero(marked)
     inside = np.flatnonzero((index > hit[0] - 1) & (index < hit[-1] + 1))
     if not len(inside):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from worker.grid import indices_along
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -38,9 +40,10 @@ def slice_shares(
     for k, (one, share_mm) in enumerate(zip(volume.slices, volume.shares_mm, strict=True)):
         count = max(1, math.ceil(share_mm / mapping.spacing_mm[0]))
         depths_mm = share_mm * ((np.arange(count) + 0.5) / count - 0.5)
+        corner_mm = [float(np.dot(one.position_lps_mm, direction)) for direction in mapping.directions_lps]
+        counted = (depths_mm, np.arange(one.rows, dtype=np.float64), np.arange(one.columns, dtype=np.float64))
         along = [
-            _on_grid(volume, mapping, one.position_lps_mm, axis, counted) - corner[axis]
-            for axis, counted in ((0, depths_mm), (1, np.arange(one.rows)), (2, np.arange(one.columns)))
+            indices_along(mapping, volume, corner_mm[axis], axis, counted[axis]) - corner[axis] for axis in range(3)
         ]
         met = [
             np.flatnonzero((places > 0) & (places < side - 1)) for places, side in zip(along, field.shape, strict=True)
@@ -52,20 +55,3 @@ def slice_shares(
         read = ndimage.map_coordinates(field, places, order=1, mode="constant", cval=0.0, output=np.float32)
         found.append(SliceShares(k=k, rows=rows, columns=columns, share_ji=read.mean(axis=0)))
     return tuple(found)
-
-
-def _on_grid(
-    volume: Volume,
-    mapping: GridMapping,
-    position_lps_mm: tuple[float, float, float],
-    axis: int,
-    counted: npt.NDArray[np.number],
-) -> npt.NDArray[np.float64]:
-    """Return the grid's indices along a native axis: of depths in mm along the normal, of rows, or of columns."""
-    way = (volume.normal, volume.column_cosine, volume.row_cosine)[axis]
-    step = (1.0, volume.row_spacing_mm, volume.column_spacing_mm)[axis]
-    direction = np.asarray(mapping.directions_lps[axis])
-    sign = float(np.sign(np.dot(way, direction)))
-    places_mm = float(np.dot(position_lps_mm, direction)) + sign * step * np.asarray(counted, dtype=np.float64)
-    indices: npt.NDArray[np.float64] = (places_mm - mapping.first_mm[axis]) / mapping.spacing_mm[axis]
-    return indices
