@@ -23,14 +23,17 @@ def truth_abc2_ml(truth: npt.NDArray[np.bool_], grid: MaskGrid) -> float | None:
     does not stretch them.
     """
     numbered, found = ndimage.label(truth, np.ones((3, 3, 3)))
-    part_ml = np.bincount(numbered.ravel(), minlength=found + 1)[1:] * grid.voxel_ml
+    part_ml = grid.volumes_ml(numbered, found)[1:]
     if found == 0 or int((part_ml >= COUNTED_ML).sum()) != 1:
         return None
-    across = int(np.argmax(grid.spacing_mm))
+    across = int(np.argmax(grid.spacing_mm)) if grid.slices is None else 2
     slices = np.moveaxis(numbered == 1 + int(part_ml.argmax()), across, 0)
     row_mm, column_mm = (side for axis, side in enumerate(grid.spacing_mm) if axis != across)
     areas = slices.sum(axis=(1, 2)).astype(np.float64)
     j, i = np.nonzero(slices[int(areas.argmax())])
     axes = axes_of(j, i, row_spacing_mm=row_mm, column_spacing_mm=column_mm)
-    share_mm = 1000.0 * grid.voxel_ml / (row_mm * column_mm)
-    return abc2_ml(areas, np.full(len(areas), share_mm), long_mm=axes.long_mm, short_mm=axes.short_mm)
+    if grid.slices is None:
+        shares_mm = np.full(len(areas), 1000.0 * grid.voxel_ml / (row_mm * column_mm))
+    else:
+        shares_mm = grid.slices.shares_mm
+    return abc2_ml(areas, shares_mm, long_mm=axes.long_mm, short_mm=axes.short_mm)

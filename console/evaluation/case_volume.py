@@ -10,6 +10,7 @@ import numpy as np
 from pydicom import config
 
 from ichor.errors import NotAnalysable
+from models.evaluation.grid import SlicePlaces
 from worker.series import read_studies
 from worker.slices import Slice
 from worker.stack import stack_slices
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from models.training.data.case import Case
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_EVEN = 1.01  # headers are rounded
 _LOWEST_HU, _HIGHEST_HU = -1024, 32767
 
 
@@ -44,6 +46,16 @@ class CaseVolume:
         affine[:3, 2] = (last - first) / (len(volume.slices) - 1)
         affine[:3, 3] = first
         return cls(volume=volume, order=np.arange(len(volume.slices)), affine_ras=_RAS_TO_LPS @ affine)
+
+    @property
+    def uneven(self) -> SlicePlaces | None:
+        """Where the scan's slices lie, if their distances differ, which its affine cannot say."""
+        gaps_mm = np.diff(self.volume.offsets_mm)
+        if float(gaps_mm.max()) <= _EVEN * float(gaps_mm.min()):
+            return None
+        places = np.array([one.position_lps_mm for one in self.volume.slices]) * (-1.0, -1.0, 1.0)
+        own = np.argsort(self.order)
+        return SlicePlaces(first_ras_mm=places[own], shares_mm=self.volume.shares_mm[own])
 
     def write_labels(self, path: Path, labels_kji: npt.NDArray[np.uint8]) -> None:
         """Write labels of the volume as NIfTI on the scan's own grid."""

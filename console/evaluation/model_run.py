@@ -53,8 +53,7 @@ def run_model(
     pairs, faults = [], list(data.faults)
     for number, case in enumerate(cases, start=1):
         try:
-            answer = _segment(case, segmenter, out, cleanings)
-            pairs.append(Pair(name=case.name, truth=case.masks, answer=MaskFiles(mask=answer), image=case.image))
+            pairs.append(_segment(case, segmenter, out, cleanings))
         except PermanentError as error:
             faults.append(Fault(name=case.name, code=error.code, text=f"{case.name}: {error}"))
         if on_progress is not None:
@@ -62,7 +61,7 @@ def run_model(
     return Pairing(pairs=tuple(pairs), faults=tuple(faults))
 
 
-def _segment(case: Case, segmenter: Segmenter, out: Path, cleanings: Sequence[Cleaning]) -> Path:
+def _segment(case: Case, segmenter: Segmenter, out: Path, cleanings: Sequence[Cleaning]) -> Pair:
     started = time.monotonic()
     held = volume_of(case)
     mapping = resample(held.volume, segmenter.spec.spacing_zyx_mm)
@@ -78,4 +77,4 @@ def _segment(case: Case, segmenter: Segmenter, out: Path, cleanings: Sequence[Cl
     path = out / f"{case.name}.nii.gz"
     held.write_labels(path, labels_kji)
     path.with_name(f"{case.name}.json").write_text(json.dumps(stated), encoding="utf-8")
-    return path
+    return Pair(name=case.name, truth=case.masks, answer=MaskFiles(mask=path), image=case.image, slices=held.uneven)

@@ -13,6 +13,8 @@ from models.evaluation.label_map import ANY, ComparedClass
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from models.evaluation.grid import MaskGrid
+
 BACKGROUND = "none"
 
 
@@ -37,7 +39,7 @@ def confusion_of(
     truth: npt.NDArray[np.integer],
     classes: Sequence[ComparedClass],
     *,
-    voxel_ml: float,
+    grid: MaskGrid,
 ) -> Confusion:
     """Count one scan; classes that overlap others ("any", and EAH beside its parts) are left out."""
     single = finest(classes)
@@ -46,11 +48,11 @@ def confusion_of(
         said[np.isin(answer, list(one.answer_values))] = number
         true[np.isin(truth, list(one.truth_values))] = number
     size = len(single) + 1
-    counts = np.bincount((true * size + said).ravel(), minlength=size * size).reshape(size, size).astype(np.float64)
-    counts[0, 0] = 0
+    volumes_ml = grid.volumes_ml(true * size + said, size * size - 1).reshape(size, size)
+    volumes_ml[0, 0] = 0
     return Confusion(
         classes=(BACKGROUND, *(one.name for one in single)),
-        millilitres=tuple(tuple(float(value) for value in row) for row in counts * voxel_ml),
+        millilitres=tuple(tuple(float(value) for value in row) for row in volumes_ml),
     )
 
 

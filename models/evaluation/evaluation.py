@@ -35,10 +35,11 @@ CONVENTIONS = {
     "mean_iou": "over the finest classes in either mask; background left out",
     "hd": "greatest surface distance in mm, hd95 the greater of both directions' 95th percentiles; infinite where one "
     "mask is empty, and counted",
-    "nsd": "surface share within 0.42 mm (INSTANCE 2022); none on sheared grids",
+    "nsd": "surface share within 0.42 mm (INSTANCE 2022); none on sheared grids and uneven slices",
     "icc": "Shrout and Fleiss 1979; two_way_random is ICC(2,1), the one to report",
     "auc": "over exams, by probability where every scan states one, else by marked volume; 95 % bootstrap interval",
-    "grid": "scored on the truth's own grid; volumes by the affine's determinant",
+    "grid": "scored on the truth's own grid; volumes by the affine's determinant, or where slices lie at uneven "
+    "distances by each slice's own share",
     "against_abc2": "over scans with a single bleed: the answer's error, and that of the truth's own ABC/2 "
     "(Kothari 1996)",
     "oedema": "never scored",
@@ -175,9 +176,17 @@ def _notes(question: Question, scans: list[ScanFigures]) -> tuple[str, ...]:
         notes.append(f'Only one side marks {", ".join(sorted(unlike))}: "any" compares unlike things.')
     sheared = [scan.name for scan in scans if scan.sheared]
     if sheared:
-        named = ", ".join(sheared[:5]) + (f" and {len(sheared) - 5} more" if len(sheared) > 5 else "")
-        notes.append(f"Sheared grid (tilted gantry): {named}. Volumes and distances are right, NSD is left out.")
+        notes.append(
+            f"Sheared grid (tilted gantry): {_named(sheared)}. Volumes and distances are right, NSD is left out."
+        )
+    uneven = [scan.name for scan in scans if scan.uneven]
+    if uneven:
+        notes.append(f"Slices at uneven distances: {_named(uneven)}. Each counts by its own share; NSD is left out.")
     return tuple(notes)
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,7 @@
-"""Where the voxels of a mask lie: an affine to patient millimetres, with the gantry tilt that it may hold."""
+"""Where the voxels of a mask lie: an affine to patient millimetres, with the gantry tilt that it may hold.
+
+Of slices at uneven distances an affine can give the mean distance only; where the scan says more, `SlicePlaces` holds.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,20 @@ _SAME_PLACE = 0.5  # of the smallest voxel side, at every corner of the volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlicePlaces:
+    """Where slices k at uneven distances lie, and what each stands for."""
+
+    first_ras_mm: npt.NDArray[np.float64]  # (K, 3), of the voxel (0, 0, k)
+    shares_mm: npt.NDArray[np.float64]  # (K,), of the way along the slices' normal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MaskGrid:
     """A grid of voxels with axes (i, j, k); `affine_ras` takes indices to mm, right-anterior-superior, as in NIfTI."""
 
     shape: tuple[int, int, int]
     affine_ras: npt.NDArray[np.float64]
+    slices: SlicePlaces | None = None  # of uneven ones; the affine then gives their mean distance
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -30,7 +42,7 @@ class MaskGrid:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel: the determinant, so that a sheared voxel counts what it holds."""
+        """Volume of a voxel: the determinant, so that a sheared voxel counts what it holds; a mean over the slices."""
         return float(abs(np.linalg.det(self.affine_ras[:3, :3]))) / 1000.0
 
     @property
@@ -39,10 +51,30 @@ class MaskGrid:
         unit = self.affine_ras[:3, :3] / np.array(self.spacing_mm)
         return bool(np.abs(unit.T @ unit - np.eye(3)).max() > _RIGHT_ANGLE)
 
+    @property
+    def slice_ml(self) -> npt.NDArray[np.float64]:
+        """(K,) volume of a voxel of every slice k."""
+        if self.slices is None:
+            return np.full(self.shape[2], self.voxel_ml)
+        pixel_mm2 = float(np.linalg.norm(np.cross(self.affine_ras[:3, 0], self.affine_ras[:3, 1])))
+        slice_ml: npt.NDArray[np.float64] = pixel_mm2 * self.slices.shares_mm / 1000.0
+        return slice_ml
+
+    def volumes_ml(self, parts_ijk: npt.NDArray[np.integer | np.bool_], count: int) -> npt.NDArray[np.float64]:
+        """Return the volumes, (count + 1,), of the parts numbered 0 to `count`."""
+        if self.slices is None:  # counted first: a sum of equal fractions may end below the product
+            return np.bincount(parts_ijk.ravel(), minlength=count + 1) * self.voxel_ml
+        by_slice = [np.bincount(parts_ijk[:, :, k].ravel(), minlength=count + 1) for k in range(self.shape[2])]
+        volumes: npt.NDArray[np.float64] = self.slice_ml @ np.array(by_slice)
+        return volumes
+
     def places_mm(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the places, (n, 3), of voxel indices (n, 3)."""
-        places: npt.NDArray[np.float64] = indices @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
-        return places
+        if self.slices is None:
+            places: npt.NDArray[np.float64] = indices @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+            return places
+        in_plane: npt.NDArray[np.float64] = indices[:, :2] @ self.affine_ras[:3, :2].T
+        return in_plane + self.slices.first_ras_mm[indices[:, 2]]
 
     def lies_with(self, other: MaskGrid) -> bool:
         """Whether both grids have one shape and their corners the same places, up to half a voxel."""

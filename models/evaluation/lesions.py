@@ -20,6 +20,8 @@ from models.evaluation.volume import STRATA_ML
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from models.evaluation.grid import MaskGrid
+
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """False marks per scan at which sensitivity is read."""
 
@@ -70,7 +72,7 @@ def match_lesions(
     answer: npt.NDArray[np.bool_],
     truth: npt.NDArray[np.bool_],
     *,
-    voxel_ml: float,
+    grid: MaskGrid,
     rule: HitRule,
     scores: npt.NDArray[np.floating] | None = None,
 ) -> ScanLesions:
@@ -80,7 +82,7 @@ def match_lesions(
     """
     marked, marks = ndimage.label(answer, np.ones((3, 3, 3)))
     true, lesions = ndimage.label(truth, np.ones((3, 3, 3)))
-    mark_ml = np.bincount(marked.ravel(), minlength=marks + 1) * voxel_ml
+    mark_ml, lesion_ml = grid.volumes_ml(marked, marks), grid.volumes_ml(true, lesions)
     lesion_voxels = np.bincount(true.ravel(), minlength=lesions + 1)
     covered = np.bincount(true[answer], minlength=lesions + 1)
     mark_score = (
@@ -93,7 +95,7 @@ def match_lesions(
     touching = [np.unique(marked[true == number]) for number in range(1, lesions + 1)]
     found = []
     for number, marks_here in enumerate(touching, start=1):
-        volume_ml = float(lesion_voxels[number]) * voxel_ml
+        volume_ml = float(lesion_ml[number])
         if volume_ml < rule.least_ml:
             continue
         share = float(covered[number] / lesion_voxels[number])

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.evaluation.grid import SlicePlaces
 from models.evaluation.mask_file import BadMask
 
 FOR_FOLDER = frozenset({"truth", "mask", "label", "labels", "seg", "ICH_mask", "label_consensus_staple", "prediction"})
@@ -38,6 +39,7 @@ class Pair:
     truth: MaskFiles
     answer: MaskFiles
     image: Path | None = None  # the scan; where it is known, its affine holds for masks of its shape
+    slices: SlicePlaces | None = None  # of a scan whose slices lie at uneven distances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

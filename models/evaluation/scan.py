@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class ScanFigures:
 
     name: str
     sheared: bool
+    uneven: bool = False  # slices lie at uneven distances, and `spacing_mm` is their mean
     spacing_mm: tuple[float, float, float]
     classes: tuple[ClassFigures, ...]
     mean_iou: float | None  # over the finest classes in either mask, background left out
@@ -109,6 +110,8 @@ def read_scan(pair: Pair, scoring: Scoring) -> ScanMasks:
         _check(pair.name, f"rater {number}", rater, truth.grid, scoring.truth_map)
     for one in (answer, *answers):
         _check(pair.name, "answer", one, truth.grid, scoring.answer_map)
+    if pair.slices is not None:
+        truth = replace(truth, grid=replace(truth.grid, slices=pair.slices))
     return ScanMasks(truth=truth, answer=answer, raters=raters, answer_raters=answers)
 
 
@@ -123,13 +126,12 @@ def score_scan(name: str, masks: ScanMasks, scoring: Scoring, said: dict[str, fl
     return ScanFigures(
         name=name,
         sheared=grid.sheared,
+        uneven=grid.slices is not None,
         spacing_mm=grid.spacing_mm,
         classes=figures,
         mean_iou=mean_iou(one.overlap for one in figures if one.name in singles),
-        lesions=match_lesions(answer, truth, voxel_ml=grid.voxel_ml, rule=scoring.rule),
-        confusion=confusion_of(
-            masks.answer.labels_ijk, masks.truth.labels_ijk, scoring.classes, voxel_ml=grid.voxel_ml
-        ),
+        lesions=match_lesions(answer, truth, grid=grid, rule=scoring.rule),
+        confusion=confusion_of(masks.answer.labels_ijk, masks.truth.labels_ijk, scoring.classes, grid=grid),
         raters=_score_raters(masks, scoring.classes[0]) if several else None,
         probability=said.get("probability"),
         seconds=said.get("seconds"),
@@ -217,8 +219,7 @@ def _score_class(one: ComparedClass, masks: ScanMasks, grid: MaskGrid) -> ClassF
     answer, truth = _masks_of(one, masks)
     overlap = overlap_of(answer, truth)
     surface = surface_figures(answer, truth, grid)
-    truth_ml = (overlap.both + overlap.truth_only) * grid.voxel_ml
-    answer_ml = (overlap.both + overlap.answer_only) * grid.voxel_ml
+    truth_ml, answer_ml = (float(grid.volumes_ml(mask, 1)[1]) for mask in (truth, answer))
     return ClassFigures(
         name=one.name,
         truth_ml=truth_ml,

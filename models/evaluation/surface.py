@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, in mm at the voxels' true places, whatever the tilt of the grid.
+"""Distances between the surfaces of two masks, in mm at the voxels' true places, whatever tilt and slice distances.
 
 A surface is the mask's voxels with a face to the outside (the border of the image is outside). Where one mask is empty
 and the other is not, distances are infinite and are counted as such; where both are, there is none.
@@ -30,7 +30,7 @@ class SurfaceFigures:
 
     hd_mm: float | None
     hd95_mm: float | None
-    nsd: float | None  # also None on a sheared grid, for which surface elements are not tabled
+    nsd: float | None  # also None on sheared grids and uneven slices, for which surface elements are not tabled
 
 
 def surface_figures(
@@ -51,7 +51,7 @@ def surface_figures(
     return SurfaceFigures(
         hd_mm=float(max(there.max(), back.max())),
         hd95_mm=float(max(np.percentile(there, 95), np.percentile(back, 95))),
-        nsd=None if grid.sheared else _nsd(answer, truth, grid, tolerance_mm),
+        nsd=None if grid.sheared or grid.slices is not None else _nsd(answer, truth, grid, tolerance_mm),
     )
 
 

@@ -85,6 +85,36 @@ def test_a_model_over_a_data_set(studies: Path, tmp_path: Path, capsys: pytest.C
     assert any("Apache-2.0" in note for note in result["notes"])
 
 
+def test_uneven_slices_count_by_their_shares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report's millilitres of the truth are those of `truth.json`, which knows the slices, and so are distances."""
+    plan = PhantomPlan(
+        lesions=(parse_lesion("iph:30:left"), parse_lesion("edh:20:right")),
+        seed=3,
+        tilt_deg=8,
+        gaps_mm=(*(4.0,) * 18, *(9.0,) * 9),
+        rows=96,
+        columns=96,
+        pixel_spacing_mm=2.4,
+    )
+    write_phantom(tmp_path / "set" / "one", plan)
+    truth = json.loads((tmp_path / "set" / "one" / "truth.json").read_text())
+    assert run(["evaluate", "--model", "phantom-demo", "--data", str(tmp_path / "set"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (scan,) = result["scans"]
+    counted = {one["name"]: one["truth_ml"] for one in scan["classes"]}
+    for name in ("IPH", "EAH"):
+        assert counted[name] == pytest.approx(truth["volumes_ml"][name], rel=1e-3)
+    assert sum(lesion["volume_ml"] for lesion in scan["lesions"]["lesions"]) == pytest.approx(counted["any"], abs=0.1)
+    assert scan["uneven"]
+    assert scan["classes"][0]["nsd"] is None
+    assert any("uneven distances: one." in note for note in result["notes"])
+    (case,) = read_data(tmp_path / "set").cases
+    places = volume_of(case).uneven
+    assert places is not None
+    positions = np.array(truth["positions_lps_mm"]) * (-1, -1, 1)
+    assert np.allclose(places.first_ras_mm, positions, atol=1e-3)
+
+
 def test_the_scans_place_holds(studies: Path, tmp_path: Path) -> None:
     """A mask whose header lies is scored where its scan is, and the data set says so."""
     as_nifti(studies, tmp_path)

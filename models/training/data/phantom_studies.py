@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 
 NAME = ORIGIN = "phantoms"
 
-_EVEN = 1.01
-_UNEVEN = (
-    "Slices lie at uneven distances, which the masks' NIfTI cannot say: millilitres in this report are those of the "
-    "mean distance. Overlap is not concerned; truth.json has the volumes as they are."
-)
-
 
 def matches(folder: Path) -> bool:
     """Whether the folder holds phantom studies."""
@@ -45,7 +39,7 @@ def read_masks(folder: Path, mask: str, label_map: LabelMap) -> DataSet:
     """Read a folder of studies with one of their two truths."""
     if not matches(folder):
         raise BadDataSet(f"{folder.name} holds no phantom study.")
-    cases, faults, terms, uneven = [], [], set(), False
+    cases, faults, terms = [], [], set()
     for place in sorted(path.parent for path in folder.glob(f"*/{TRUTH_FILE}")):
         files = tuple(sorted((place / DICOM_FOLDER).glob("*.dcm")))
         if not files:
@@ -55,8 +49,6 @@ def read_masks(folder: Path, mask: str, label_map: LabelMap) -> DataSet:
         stated = json.loads((place / TRUTH_FILE).read_text(encoding="utf-8"))
         head = stated.get("painted_into")
         slices = _slices(stated)
-        shares_mm = stated.get("shares_mm") or [1.0]
-        uneven = uneven or max(shares_mm) > _EVEN * min(shares_mm)
         terms.add(PHANTOM if head is None else PAINTED)
         cases.append(
             Case(
@@ -76,7 +68,6 @@ def read_masks(folder: Path, mask: str, label_map: LabelMap) -> DataSet:
         label_map=label_map,
         cases=checked.cases,
         faults=(*faults, *checked.faults),
-        notes=(_UNEVEN,) if uneven else (),
     )
 
 

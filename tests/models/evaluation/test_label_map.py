@@ -13,6 +13,7 @@ from models.evaluation.label_map import (
     parse_label_map,
     unlike_subtypes,
 )
+from tests.models.evaluation.masks import grid_of
 
 
 def test_five_subtypes_meet_four_classes_on_extra_axial_blood() -> None:
@@ -61,10 +62,10 @@ def test_confusion_by_hand() -> None:
     answer = np.array([2, 1, 1, 4, 3, 2, 2]).reshape(7, 1, 1)  # EAH IPH IPH IVH oedema EAH EAH
     classes = compared_classes(FIVE_SUBTYPE, FOUR_CLASS)
     assert [one.name for one in finest(classes)] == ["IPH", "IVH", "EAH"]
-    found = confusion_of(answer, truth, classes, voxel_ml=0.5)
+    found = confusion_of(answer, truth, classes, grid=grid_of((7, 1, 1), (1.0, 1.0, 500.0)))
     assert list(found.classes) == ["none", "IPH", "IVH", "EAH"]
-    assert np.array_equal(found.millilitres, ((0, 0, 0, 0.5), (0, 0.5, 0, 0), (0, 0, 0.5, 0), (0, 0.5, 0, 1.0)))
+    assert np.allclose(found.millilitres, ((0, 0, 0, 0.5), (0, 0.5, 0, 0), (0, 0, 0.5, 0), (0, 0.5, 0, 1.0)))
     assert found.recall("EAH") == pytest.approx(2 / 3)
     twice = add_confusions([found, found])
     assert twice is not None
-    assert np.array_equal(twice.millilitres[3], (0, 1.0, 0, 2.0))
+    assert np.allclose(twice.millilitres[3], (0, 1.0, 0, 2.0))

@@ -5,7 +5,7 @@ import pytest
 from monai.metrics.froc import compute_froc_curve_data, compute_froc_score
 
 from models.evaluation.lesions import FalseMark, HitRule, Lesion, ScanLesions, froc, match_lesions, sensitivity_by_size
-from tests.models.evaluation.masks import box
+from tests.models.evaluation.masks import box, grid_of
 
 SHAPE = (30, 20, 10)
 
@@ -17,7 +17,7 @@ def test_hits_misses_and_false_marks_by_hand() -> None:
         box(SHAPE, (0, 1), (0, 10), (0, 10)) | box(SHAPE, (6, 7), (0, 1), (0, 5)) | box(SHAPE, (20, 22), (0, 5), (0, 5))
     )
     speck = box(SHAPE, (28, 29), (18, 19), (0, 1))
-    found = match_lesions(answer | speck, well | barely | missed, voxel_ml=0.01, rule=HitRule())
+    found = match_lesions(answer | speck, well | barely | missed, grid=grid_of(SHAPE, (1.0, 1.0, 10.0)), rule=HitRule())
     assert [lesion.covered_share for lesion in found.lesions] == pytest.approx([0.5, 0.025, 0.0])
     assert [lesion.hit for lesion in found.lesions] == [True, False, False]
     assert [lesion.score for lesion in found.lesions] == pytest.approx([1.0, 0.0, 0.0])
@@ -32,7 +32,7 @@ def test_scores_are_the_parts_greatest() -> None:
     truth = box(SHAPE, (0, 3), (0, 10), (0, 10))
     scores = np.zeros(SHAPE)
     scores[1, 4, 4] = 0.83
-    found = match_lesions(truth, truth, voxel_ml=0.01, rule=HitRule(), scores=scores)
+    found = match_lesions(truth, truth, grid=grid_of(SHAPE, (1.0, 1.0, 10.0)), rule=HitRule(), scores=scores)
     assert found.lesions[0].score == pytest.approx(0.83)
 
 
