@@ -54,27 +54,32 @@ class MaskGrid:
     @property
     def slice_ml(self) -> npt.NDArray[np.float64]:
         """(K,) volume of a voxel of every slice k."""
+        slice_ml: npt.NDArray[np.float64]
         if self.slices is None:
-            return np.full(self.shape[2], self.voxel_ml)
-        pixel_mm2 = float(np.linalg.norm(np.cross(self.affine_ras[:3, 0], self.affine_ras[:3, 1])))
-        slice_ml: npt.NDArray[np.float64] = pixel_mm2 * self.slices.shares_mm / 1000.0
+            slice_ml = np.full(self.shape[2], self.voxel_ml)
+        else:
+            pixel_mm2 = float(np.linalg.norm(np.cross(self.affine_ras[:3, 0], self.affine_ras[:3, 1])))
+            slice_ml = pixel_mm2 * self.slices.shares_mm / 1000.0
         return slice_ml
 
     def volumes_ml(self, parts_ijk: npt.NDArray[np.integer | np.bool_], count: int) -> npt.NDArray[np.float64]:
         """Return the volumes, (count + 1,), of the parts numbered 0 to `count`."""
+        volumes: npt.NDArray[np.float64]
         if self.slices is None:  # counted first: a sum of equal fractions may end below the product
-            return np.bincount(parts_ijk.ravel(), minlength=count + 1) * self.voxel_ml
-        by_slice = [np.bincount(parts_ijk[:, :, k].ravel(), minlength=count + 1) for k in range(self.shape[2])]
-        volumes: npt.NDArray[np.float64] = self.slice_ml @ np.array(by_slice)
+            volumes = np.bincount(parts_ijk.ravel(), minlength=count + 1) * self.voxel_ml
+        else:
+            by_slice = [np.bincount(parts_ijk[:, :, k].ravel(), minlength=count + 1) for k in range(self.shape[2])]
+            volumes = self.slice_ml @ np.array(by_slice)
         return volumes
 
     def places_mm(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the places, (n, 3), of voxel indices (n, 3)."""
+        places: npt.NDArray[np.float64]
         if self.slices is None:
-            places: npt.NDArray[np.float64] = indices @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
-            return places
-        in_plane: npt.NDArray[np.float64] = indices[:, :2] @ self.affine_ras[:3, :2].T
-        return in_plane + self.slices.first_ras_mm[indices[:, 2]]
+            places = indices @ self.affine_ras[:3, :3].T + self.affine_ras[:3, 3]
+        else:
+            places = indices[:, :2] @ self.affine_ras[:3, :2].T + self.slices.first_ras_mm[indices[:, 2]]
+        return places
 
     def lies_with(self, other: MaskGrid) -> bool:
         """Whether both grids have one shape and their corners the same places, up to half a voxel."""
