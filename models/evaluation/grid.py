@@ -59,14 +59,14 @@ class MaskGrid:
             slice_ml = np.full(self.shape[2], self.voxel_ml)
         else:
             pixel_mm2 = float(np.linalg.norm(np.cross(self.affine_ras[:3, 0], self.affine_ras[:3, 1])))
-            slice_ml = pixel_mm2 * self.slices.shares_mm / 1000.0
+            slice_ml = self.slices.shares_mm * (pixel_mm2 / 1000.0)
         return slice_ml
 
     def volumes_ml(self, parts_ijk: npt.NDArray[np.integer | np.bool_], count: int) -> npt.NDArray[np.float64]:
         """Return the volumes, (count + 1,), of the parts numbered 0 to `count`."""
         volumes: npt.NDArray[np.float64]
         if self.slices is None:  # counted first: a sum of equal fractions may end below the product
-            volumes = np.bincount(parts_ijk.ravel(), minlength=count + 1) * self.voxel_ml
+            volumes = np.multiply(np.bincount(parts_ijk.ravel(), minlength=count + 1), self.voxel_ml, dtype=np.float64)
         else:
             by_slice = [np.bincount(parts_ijk[:, :, k].ravel(), minlength=count + 1) for k in range(self.shape[2])]
             volumes = self.slice_ml @ np.array(by_slice)
