@@ -79,6 +79,12 @@ class Registry:
             )
         return folder
 
+    def manifest(self, name: str) -> Path | None:
+        """Return the record of a model's training; None for one that `ichor train` did not make."""
+        folder = self.locate(name)
+        path = folder / (f"{name}.{MANIFEST_FILE}" if folder == SHIPPED_WEIGHTS else MANIFEST_FILE)
+        return path if path.is_file() else None
+
     def pull(
         self, name: str, *, source: Path | None = None, on_progress: Callable[[float], None] | None = None
     ) -> Path:

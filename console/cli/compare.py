@@ -10,7 +10,7 @@ from console.cli.evaluate import DataOption, LabelMapOption, ReaderOption
 from console.cli.options import ConfigOption, JsonOption, load
 from console.evaluation.report import figure
 from console.evaluation.task import Folders, ModelOnData, Ways, evaluate_folders, evaluate_model
-from models.evaluation.comparison import Comparison, compare
+from models.evaluation.comparison import Comparison, NotComparable, compare
 from models.evaluation.evaluation import Evaluation, load_evaluation
 
 
@@ -27,12 +27,16 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
     data: DataOption = None,
     reader: ReaderOption = None,
     label_map: LabelMapOption = None,
+    fair: Annotated[
+        bool, typer.Option("--fair", help="Refuse what is no fair comparison, in the place of saying so.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Compare two systems by paired tests.
 
-    Over the scans that both scored; p-values are corrected after Holm.
+    Over the scans that both scored; p-values are corrected after Holm. A fair comparison is of systems trained on the
+    same scans with one budget and three seeds, that have met none of the scans they are compared on.
     """
     ways = Ways(settings=load(config), label_maps=tuple(label_map or ()))
     sides = []
@@ -45,6 +49,8 @@ def command(  # noqa: PLR0913 - each argument is an option of the command line
         else:
             sides.append(of_model(side, data, reader, ways))
     comparison = compare(sides[0], sides[1])
+    if fair and comparison.unfair:
+        raise NotComparable(f"Not a fair comparison. {' '.join(comparison.unfair)}")
     if as_json:
         typer.echo(comparison.to_json(), nl=False)
     else:
@@ -87,6 +93,10 @@ def show(comparison: Comparison) -> None:
         ("Figure", "#Scans", "#A", "#B", "#Median B - A", "#95 %", "#p", "#p (Holm)"),
         rows,
     )
+    if comparison.unfair:
+        out().print("Not a fair comparison:", markup=False)
+        for text in comparison.unfair:
+            out().print(f"- {text}", markup=False)
     for name, left in (("A", comparison.only_a), ("B", comparison.only_b)):
         if left:
             out().print(f"Scored for {name} only, left out: {', '.join(left)}", markup=False)

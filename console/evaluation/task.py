@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from console.evaluation.abc2 import truth_abc2_ml
 from console.evaluation.labels import LabelChoice, choose_labels, labels_of
 from console.evaluation.model_run import Cleaning, run_model
+from console.evaluation.provenance import provenance_of
 from console.evaluation.report import draw_worst, write_report
 from ichor.settings import Settings
 from models.evaluation.cleaning import claim, tenth
@@ -106,7 +107,12 @@ def evaluate_model(task: ModelOnData, ways: Ways, on_progress: Progress | None =
             truth_segment_values=chosen.truth_segment_values,
         )
         system = " + ".join((task.model, *task.extras))
-        question = _question(labels, system=system, data=data.name, ways=ways, notes=_notes(data))
+        question = replace(
+            _question(labels, system=system, data=data.name, ways=ways, notes=_notes(data)),
+            provenance=provenance_of(
+                registry.manifest(task.model), data, members=len(segmenter.plan.members), extras=task.extras
+            ),
+        )
         images = {case.name: case.image for case in data.cases if case.image is not None}
         return _finish(pairing, question, ways, images, on_progress)
 

@@ -218,4 +218,5 @@ def record_of(parts: Parts, used: Mapping[str, Sequence[tuple[str, str]]], fault
         faults=tuple(faults),
         notes=parts.data.notes,
         sha256=digest.hexdigest(),
+        patients=tuple(sorted({case.patient for case in (*parts.training, *parts.validation)})),
     )

@@ -90,6 +90,7 @@ def record_of(look: Look, use: str, used: Sequence[tuple[str, str]], faults: Seq
         faults=(*(fault.text for fault in look.data.faults), *faults),
         notes=(*look.data.notes, *look.notes),
         sha256=digest.hexdigest(),
+        patients=tuple(sorted({case.patient for case in look.cases})),
         use=use,
     )
 

@@ -14,7 +14,6 @@ from console.training.material import apart_from, record_of
 from console.training.shelf import shelved
 from ichor.errors import PermanentError
 from models.evaluation.label_map import label_map_of
-from models.registry import MANIFEST_FILE
 from models.training.data.licence import Licence
 from models.training.patches import Patches
 from models.training.sample import Sample
@@ -151,8 +150,8 @@ def onto(values_zyx: npt.NDArray[np.float32], own: GridMapping, other: GridMappi
 
 def _terms(registry: Registry, spec: ModelSpec) -> Licence:
     """Return what the teacher's manifest says, else its spec: what it may be used for is then unclear."""
-    path = registry.locate(spec.name) / MANIFEST_FILE
-    if path.is_file():
+    path = registry.manifest(spec.name)
+    if path is not None:
         stated = json.loads(path.read_text(encoding="utf-8")).get("licence")
         if isinstance(stated, dict) and stated.keys() == asdict(_unclear(spec)).keys():
             return Licence(**stated)

@@ -1,4 +1,4 @@
-"""Two systems on the same scans: paired tests, corrected for their number (Holm 1979).
+"""Two systems on the same scans: paired tests, corrected for their number (Holm 1979), and whether they are fair.
 
 Wilcoxon's signed-rank test on each figure's differences over the scans that both scored, McNemar's exact test on
 found and missed exams. An infinite distance ranks behind every finite one.
@@ -19,6 +19,7 @@ from scipy.stats import binomtest, wilcoxon
 from ichor.errors import PermanentError
 from models.evaluation.evaluation import Evaluation
 from models.evaluation.exam import RESAMPLES
+from models.evaluation.provenance import unlike
 from models.evaluation.scan import ClassFigures, ScanFigures
 
 
@@ -59,6 +60,7 @@ class Comparison:
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     tests: tuple[PairedTest, ...]
+    unfair: tuple[str, ...] = ()  # why a difference may not be the systems' own
 
     def to_json(self) -> str:
         """Return the comparison as JSON."""
@@ -94,6 +96,7 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
         tests=tuple(
             replace(test, p_holm=p_holm) for test, p_holm in zip(tests, holm([test.p for test in tests]), strict=True)
         ),
+        unfair=unlike((a.system, b.system), (a.provenance, b.provenance)),
     )
 
 

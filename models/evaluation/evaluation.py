@@ -22,6 +22,7 @@ from models.evaluation.label_map import BINARY, LabelMap, compared_classes, unli
 from models.evaluation.lesions import HitRule
 from models.evaluation.mask_file import BadMask
 from models.evaluation.pairing import Fault, Pair, Pairing
+from models.evaluation.provenance import Provenance, leaks
 from models.evaluation.scan import ScanFigures, Scoring, blood_of, read_said, read_scan, score_scan
 from models.evaluation.summary import Summary, summarise
 
@@ -73,6 +74,7 @@ class Evaluation:
     hit_rule: str
     conventions: dict[str, str]
     notes: tuple[str, ...]
+    provenance: Provenance | None = None  # None: not known
     scans: tuple[ScanFigures, ...]
     faults: tuple[Fault, ...]
     summary: Summary
@@ -94,6 +96,7 @@ class Question:
     truth_segment_values: Mapping[str, int] | None = None
     alarm_ml: float = ALARM_ML
     notes: tuple[str, ...] = ()
+    provenance: Provenance | None = None
 
 
 def scoring_of(question: Question) -> Scoring:
@@ -141,6 +144,7 @@ def evaluate(
         hit_rule=str(scoring.rule),
         conventions=CONVENTIONS,
         notes=(*question.notes, *_notes(question, scans)),
+        provenance=question.provenance,
         scans=tuple(scans),
         faults=tuple(faults),
         summary=summarise(scans, alarm_ml=question.alarm_ml),
@@ -170,7 +174,7 @@ def _score(pair: Pair, scoring: Scoring, abc2_of: Abc2 | None) -> ScanFigures | 
 
 
 def _notes(question: Question, scans: list[ScanFigures]) -> tuple[str, ...]:
-    notes = []
+    notes = [] if question.provenance is None else list(leaks(question.system, question.provenance))
     unlike = unlike_subtypes(question.truth_map, question.answer_map)
     if unlike:
         notes.append(f'Only one side marks {", ".join(sorted(unlike))}: "any" compares unlike things.')

@@ -29,6 +29,7 @@ class DataRecord:
     faults: tuple[str, ...]
     notes: tuple[str, ...]
     sha256: str
+    patients: tuple[str, ...] = ()  # of training and validation; none in manifests from before it stood here
     use: str = "masks"  # or "pre-training", or whose pseudo-labels
 
 

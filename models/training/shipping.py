@@ -1,8 +1,9 @@
-"""Taking a model that `ichor train` made into the package: spec, weights and card under the name that it is shipped by.
+"""Taking a model that `ichor train` made into the package, under the name that it is shipped by.
 
     python -m models.training.shipping ENTRY NAME VERSION TITLE [--proven-bfloat16 cpu]
 
-ENTRY is the model's folder in the registry. For models of one member; what is shipped is in the wheel, so it is small.
+ENTRY is the model's folder in the registry; spec, weights, card and manifest are taken. For models of one member; what
+is shipped is in the wheel, so it is small.
 Name a kind of device where `ichor benchmark engine --model NAME` has shown that bfloat16 agrees with float32.
 """
 
@@ -61,6 +62,9 @@ def ship(
     path.write_bytes(TypeAdapter(ModelSpec).dump_json(spec, indent=2) + b"\n")
     manifest = Manifest.from_json((entry / MANIFEST_FILE).read_bytes())
     spec = load_spec(path)
+    (weights / f"{name}.{MANIFEST_FILE}").write_text(
+        replace(manifest, name=name, version=version).to_json(), encoding="utf-8"
+    )
     (weights / f"{name}.md").write_text(model_card(spec, manifest), encoding="utf-8")
     return spec
 

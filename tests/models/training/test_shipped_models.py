@@ -115,6 +115,12 @@ def test_a_trained_model_is_taken_into_the_package(tmp_path: Path) -> None:
     card = (tmp_path / "shown.md").read_text(encoding="utf-8")
     assert card.startswith("# shown, version 7: NEVER FOR PATIENTS")
     assert spec.digest in card
+    manifest = Manifest.from_json((tmp_path / "shown.manifest.json").read_bytes())
+    assert (manifest.name, manifest.version, manifest.recipe) == (
+        "shown",
+        "7",
+        json.loads(json.dumps(recipe.to_plain())),
+    )
     (entry / "member_1.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError):
         ship(entry, "shown", "8", "Shown", specs=tmp_path, weights=tmp_path)
