@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from console.evaluation.model_run import run_model
+from console.evaluation.provenance import provenance_of
 from ichor.errors import ModelError
 from ichor.sections import WebhookChannel
 from models.evaluation.evaluation import Evaluation, Question, evaluate
@@ -20,6 +21,7 @@ from models.phantoms.benchmark import benchmark_studies
 from models.registry import SHIPPED_SPECS, SHIPPED_WEIGHTS, Registry
 from models.spec import load_spec
 from models.training.checkpoint import Weights
+from models.training.data.case import Case, DataSet
 from models.training.data.catalogue import read_data
 from models.training.data.licence import CC_BY, PAINTED, PHANTOM, inherited
 from models.training.entry import write_entry
@@ -67,6 +69,16 @@ def test_its_recipe_makes_it(name: str) -> None:
     assert replace(shipped, parameters=parameters) == own
     network = build(recipe.model.network, network_parameters(recipe))
     network.load_state_dict(load_file(SHIPPED_WEIGHTS / f"{name}.safetensors"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_says_what_it_has_met(name: str, tmp_path: Path) -> None:
+    """The training part of the benchmark is no test for it, the other parts are."""
+    cases = tuple(Case(name=one, patient=f"phantoms:{one}") for one in ("train-001", "test-006", "shifted-001"))
+    data = DataSet(name="phantoms all", origin="phantoms", licence=PHANTOM, label_map=FOUR_CLASS, cases=cases)
+    found = provenance_of(Registry(tmp_path).manifest(name), data, members=1)
+    assert found is not None
+    assert found.met == ("train-001",)
 
 
 @pytest.fixture(scope="module")
