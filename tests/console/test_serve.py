@@ -170,7 +170,15 @@ def test_dead_children_come_back_and_none_outlives_a_killed_node(short_dir: Path
 def new_listener(node_pid: int, old_pid: int) -> bool:
     """Say whether another listener runs."""
     children = psutil.Process(node_pid).children(recursive=True)
-    return any("listen" in child.cmdline() and child.pid != old_pid for child in alive(children))
+    return any("listen" in command_of(child) and child.pid != old_pid for child in alive(children))
+
+
+def command_of(child: psutil.Process) -> list[str]:
+    """Return a process's command line; none of one that has died since it was listed."""
+    try:
+        return child.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @pytest.mark.integration

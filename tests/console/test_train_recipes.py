@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from console.training.teaching import Teacher, onto
 from console.training.unmasked import NoSliceLabels, read_unmasked
 from ichor.settings import load_settings
 from models.phantoms import PhantomPlan, parse_lesion, write_phantom
-from models.registry import Registry
+from models.registry import SHIPPED_SPECS, SHIPPED_WEIGHTS, Registry
 from models.training.curve import read_curve
 from models.training.data.case import SliceLabels
 from models.training.data.catalogue import read_data
+from models.training.data.licence import PHANTOM
 from models.training.recipe import RecipeInvalid, load_recipe
 from models.training.sample import IGNORED
 from models.vocabulary import label_named
@@ -87,9 +89,23 @@ def test_a_student_learns_from_a_teacher(bench: Path, tmp_path: Path, capsys: py
     assert (masks["use"], len(taught["training"])) == ("masks", 2)
     assert "phantom-demo" in taught["use"]
     assert "pseudo-labels of phantom-demo" in said.err
-    assert "of the teacher phantom-demo" in manifest["licence"]["terms"]
+    assert manifest["licence"] == {"name": PHANTOM.name, "commercial": True, "terms": PHANTOM.terms}  # of both
     assert "pseudo-labels" in (tmp_path / "data" / "models" / "student" / "card.md").read_text()
     assert str(bench) not in json.dumps(manifest)
+
+
+def test_the_terms_of_a_teacher_without_a_record_are_unclear(bench: Path, tmp_path: Path) -> None:
+    """Nobody can say what a student of it may be used for."""
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    spec = json.loads((SHIPPED_SPECS / "phantom-demo.json").read_text())
+    (folder / "model.json").write_text(json.dumps(spec | {"name": "stranger"}))
+    shutil.copyfile(SHIPPED_WEIGHTS / "phantom-demo.safetensors", folder / "phantom-demo.safetensors")
+    recipe = load_recipe(written(bench, "pupil", TAUGHT.replace("phantom-demo", "stranger")))
+    teacher = Teacher.of("stranger", Registry(tmp_path), load_settings(None, environ={}))
+    licence = gather(recipe, bench / "cache", teacher=teacher).licence
+    assert licence.commercial is None
+    assert "of the teacher stranger" in licence.terms
 
 
 def test_pseudo_labels_lie_on_blood_and_leave_doubt_out(bench: Path) -> None:
@@ -100,7 +116,7 @@ def test_pseudo_labels_lie_on_blood_and_leave_doubt_out(bench: Path) -> None:
     gathered = gather(recipe, bench / "cache", teacher=teacher)
     alone = gather(replace(recipe, teacher=None), bench / "cache")
     assert gathered.heads.digest != alone.heads.digest
-    assert gathered.licence.commercial is None
+    assert gathered.licence == PHANTOM
     lessons = gathered.heads.training[len(alone.heads.training) :]
     assert len(lessons) == 2
     known = sum(int((one.labels_zyx != IGNORED).any(axis=(1, 2)).sum()) for one in lessons)
