@@ -53,7 +53,7 @@ class CaseVolume:
         gaps_mm = np.diff(self.volume.offsets_mm)
         if float(gaps_mm.max()) <= _EVEN * float(gaps_mm.min()):
             return None
-        places = np.array([one.position_lps_mm for one in self.volume.slices]) * (-1.0, -1.0, 1.0)
+        places = np.array([one.position_lps_mm for one in self.volume.slices]) @ _RAS_TO_LPS[:3, :3]
         own = np.argsort(self.order)
         return SlicePlaces(first_ras_mm=places[own], shares_mm=self.volume.shares_mm[own])
 

@@ -43,7 +43,8 @@ class MaskGrid:
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel: the determinant, so that a sheared voxel counts what it holds; a mean over the slices."""
-        return float(abs(np.linalg.det(self.affine_ras[:3, :3]))) / 1000.0
+        i, j, k = self.affine_ras[:3, :3].T
+        return abs(float(np.cross(i, j) @ k)) / 1000.0  # numpy's determinant is off in its last digits
 
     @property
     def sheared(self) -> bool:
@@ -62,7 +63,13 @@ class MaskGrid:
             slice_ml = self.slices.shares_mm * (pixel_mm2 / 1000.0)
         return slice_ml
 
-    def volumes_ml(self, parts_ijk: npt.NDArray[np.integer | np.bool_], count: int) -> npt.NDArray[np.float64]:
+    def volume_ml(self, mask_ijk: npt.NDArray[np.bool_]) -> float:
+        """Return the volume of a mask."""
+        if self.slices is None:
+            return int(np.count_nonzero(mask_ijk)) * self.voxel_ml
+        return float(np.count_nonzero(mask_ijk, axis=(0, 1)) @ self.slice_ml)
+
+    def volumes_ml(self, parts_ijk: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.float64]:
         """Return the volumes, (count + 1,), of the parts numbered 0 to `count`."""
         volumes: npt.NDArray[np.float64]
         if self.slices is None:  # counted first: a sum of equal fractions may end below the product

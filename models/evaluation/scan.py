@@ -219,7 +219,7 @@ def _score_class(one: ComparedClass, masks: ScanMasks, grid: MaskGrid) -> ClassF
     answer, truth = _masks_of(one, masks)
     overlap = overlap_of(answer, truth)
     surface = surface_figures(answer, truth, grid)
-    truth_ml, answer_ml = (float(grid.volumes_ml(mask, 1)[1]) for mask in (truth, answer))
+    truth_ml, answer_ml = grid.volume_ml(truth), grid.volume_ml(answer)
     return ClassFigures(
         name=one.name,
         truth_ml=truth_ml,

@@ -64,8 +64,8 @@ def test_confusion_by_hand() -> None:
     assert [one.name for one in finest(classes)] == ["IPH", "IVH", "EAH"]
     found = confusion_of(answer, truth, classes, grid=grid_of((7, 1, 1), (1.0, 1.0, 500.0)))
     assert list(found.classes) == ["none", "IPH", "IVH", "EAH"]
-    assert np.allclose(found.millilitres, ((0, 0, 0, 0.5), (0, 0.5, 0, 0), (0, 0, 0.5, 0), (0, 0.5, 0, 1.0)))
+    assert np.array_equal(found.millilitres, ((0, 0, 0, 0.5), (0, 0.5, 0, 0), (0, 0, 0.5, 0), (0, 0.5, 0, 1.0)))
     assert found.recall("EAH") == pytest.approx(2 / 3)
     twice = add_confusions([found, found])
     assert twice is not None
-    assert np.allclose(twice.millilitres[3], (0, 1.0, 0, 2.0))
+    assert np.array_equal(twice.millilitres[3], (0, 1.0, 0, 2.0))

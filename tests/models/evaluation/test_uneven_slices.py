@@ -31,6 +31,7 @@ def test_volumes_by_hand(grid: MaskGrid) -> None:
     """Ten voxels in a slice of 2 mm, twenty in one of 5: 240 cubic millimetres, of which the mean would make 210."""
     low, high = box(SHAPE, (0, 5), (0, 2), (0, 1)), box(SHAPE, (0, 5), (0, 4), (3, 4))
     assert grid.volumes_ml(low * 1 + high * 2, 2)[1:] == pytest.approx([0.04, 0.2])
+    assert grid.volume_ml(low | high) == pytest.approx(0.24)
     found = match_lesions(high, low | high, grid=grid, rule=HitRule(least_ml=0.01))
     assert [lesion.volume_ml for lesion in found.lesions] == pytest.approx([0.04, 0.2])
     confused = confusion_of(high * 1, low * 1 + high * 2, compared_classes(FOUR_CLASS, FOUR_CLASS), grid=grid)
@@ -57,4 +58,5 @@ def test_even_slices_are_the_determinants() -> None:
     """An even grid, sheared or not, gives every slice the affine's volume, and sums that reach a limit exactly."""
     tilted = grid_of(SHAPE, (1.0, 1.0, 10.0), shear=3.0)
     assert tilted.slice_ml == pytest.approx(np.full(5, 0.01))
-    assert tilted.volumes_ml(box(SHAPE, (0, 1), (0, 2), (0, 5)), 1)[1] == 10 * tilted.voxel_ml
+    ten = box(SHAPE, (0, 1), (0, 2), (0, 5))
+    assert tilted.volumes_ml(ten * 1, 1)[1] == 10 * tilted.voxel_ml == tilted.volume_ml(ten)
