@@ -63,7 +63,7 @@ def _data_dir(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_scans_that_trained_are_no_test(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The report says it of the training part, and nothing of the test part; of a model without a record neither."""
+    """The report says it of the training part, and nothing of the test part."""
     for part, wanted in (("train", ["train-0", "train-1", "train-2", "train-3"]), ("test", [])):
         result = evaluated(["--model", "single", "--data", str(trained / part)], capsys)
         assert result["provenance"]["met"] == wanted
