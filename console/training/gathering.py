@@ -139,7 +139,8 @@ def _looks(recipe: Recipe, dealt: Sequence[Parts]) -> tuple[Look, ...]:
     if not recipe.pretraining.data:
         return tuple(Look(data=one.data, cases=one.every) for one in dealt)
     held_out = frozenset(case.patient for one in dealt for case in (*one.validation, *one.left_out))
-    return tuple(apart_from(read_set(one), held_out) for one in recipe.pretraining.data)
+    most = recipe.split.most_scans
+    return tuple(apart_from(read_set(one), held_out, most=most) for one in recipe.pretraining.data)
 
 
 def read_set(one: DataRecipe) -> DataSet:
@@ -167,10 +168,10 @@ def deal(data: DataSet, usable: Iterable[Case], how: SplitRecipe) -> Parts:
     return Parts(
         data=data,
         split=split,
-        training=share_of(training, how.label_fraction),
-        validation=validation,
+        training=share_of(training, how.label_fraction)[: how.most_scans],
+        validation=validation[: how.most_scans],
         left_out=left_out,
-        every=training,
+        every=training[: how.most_scans],
     )
 
 

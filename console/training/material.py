@@ -41,12 +41,12 @@ class _Scan:
     sha256: str
 
 
-def apart_from(data: DataSet, patients: frozenset[str]) -> Look:
-    """Return a set without these patients."""
+def apart_from(data: DataSet, patients: frozenset[str], *, most: int | None = None) -> Look:
+    """Return a set without these patients, `most` scans of it where that is said."""
     cases = tuple(case for case in data.cases if case.patient not in patients)
     missing = len(data.cases) - len(cases)
     note = f"{missing} scans are of patients who are in the labelled data, and were not looked at."
-    return Look(data=data, cases=cases, notes=(note,) if missing else ())
+    return Look(data=data, cases=cases[:most], notes=(note,) if missing else ())
 
 
 def read_material(

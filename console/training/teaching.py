@@ -82,7 +82,7 @@ def teach(
     taught: list[Taught] = []
     records = []
     for data in sets:
-        look = apart_from(data, apart)
+        look = apart_from(data, apart, most=recipe.split.most_scans)
         used, faults = [], []
         for case in look.cases:
             try:

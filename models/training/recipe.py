@@ -72,6 +72,7 @@ class SplitRecipe:
     test_fold: Annotated[int, Field(ge=0)] | None = None  # seen neither by training nor by validation
     label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the training patients that is used
     file: Path | None = None  # a sealed split file; else the shipped one of that data set, else by the rule
+    most_scans: Count | None = None  # of a data set, to train on, to validate on, to look at: for smoke tests
 
     def __post_init__(self) -> None:
         """Refuse slices of one patient on both sides, and a test that chooses the weights."""
