@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """False marks per scan at which sensitivity is read."""
 
+_ROUNDING = 1e-9  # of a share: a tenth of the voxels is a tenth of the volume
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HitRule:
@@ -83,8 +85,7 @@ def match_lesions(
     marked, marks = ndimage.label(answer, np.ones((3, 3, 3)))
     true, lesions = ndimage.label(truth, np.ones((3, 3, 3)))
     mark_ml, lesion_ml = grid.volumes_ml(marked, marks), grid.volumes_ml(true, lesions)
-    lesion_voxels = np.bincount(true.ravel(), minlength=lesions + 1)
-    covered = np.bincount(true[answer], minlength=lesions + 1)
+    covered_ml = grid.volumes_ml(np.where(answer, true, 0), lesions)
     mark_score = (
         mark_ml
         if scores is None
@@ -98,8 +99,8 @@ def match_lesions(
         volume_ml = float(lesion_ml[number])
         if volume_ml < rule.least_ml:
             continue
-        share = float(covered[number] / lesion_voxels[number])
-        hit = share >= rule.least_share and share > 0
+        share = float(covered_ml[number] / lesion_ml[number])
+        hit = share >= rule.least_share - _ROUNDING and share > 0
         best = max((float(mark_score[mark]) for mark in marks_here if mark), default=0.0)
         found.append(Lesion(volume_ml=volume_ml, covered_share=share, hit=hit, score=best if hit else 0.0))
     touched = {int(mark) for marks_here in touching for mark in marks_here}

@@ -38,6 +38,16 @@ def test_volumes_by_hand(grid: MaskGrid) -> None:
     assert sum(sum(row) for row in confused.millilitres) == pytest.approx(0.24)
 
 
+def test_a_lesion_is_covered_by_volume(grid: MaskGrid) -> None:
+    """A third of its voxels in a thin slice is a sixth of its millilitres: below the fifth that the rule asks for."""
+    truth = box(SHAPE, (0, 5), (0, 4), (1, 5)) & ~box(SHAPE, (0, 10), (0, 10), (2, 3))
+    truth |= box(SHAPE, (0, 1), (0, 1), (2, 3))  # joins the parts
+    found = match_lesions(box(SHAPE, (0, 5), (0, 4), (1, 2)), truth, grid=grid, rule=HitRule(least_share=0.2))
+    (lesion,) = found.lesions
+    assert lesion.covered_share == pytest.approx(20 * 2 / (20 * 2 + 3.5 + 20 * 5 + 20 * 5))
+    assert not lesion.hit
+
+
 def test_distances_are_the_scans(grid: MaskGrid) -> None:
     """One step in k is 2 mm at the foot and 5 mm at the top; areas of such surfaces are not tabled."""
     for k, wanted_mm in ((0, 2.0), (3, 5.0)):
