@@ -109,7 +109,18 @@ STEPS = {
 
 
 # of the networks at their own size, over patches of two phantoms
-FULL_STEPS = {"cnn-ds": 400, "mobile-unet": 400, "phantom-unet": 300, "se-unet-3d": 400}
+FULL_STEPS = {
+    "cnn-ds": 400,
+    "dynunet-r": 400,
+    "mobile-unet": 400,
+    "patchfcn": 300,
+    "phantom-unet": 300,
+    "residual-unet": 300,
+    "scse-unet": 300,
+    "se-unet-3d": 700,
+    "segresnet-2.5d": 350,
+    "viola-unet": 400,
+}
 FULL_RATE = {"swin-unetr": 1e-3}
 FULL_PATCH = {"swin-unetr": (32, 64, 64)}
 

@@ -10,6 +10,7 @@ import torch
 
 from models.evaluation.provenance import LEAST_SEEDS
 from models.networks.catalogue import NETWORKS, build
+from models.training.losses import loss_of
 from models.training.recipe import Recipe, load_recipe
 from models.training.slice_recipe import is_slice_recipe, load_slice_recipe
 from models.training.spec import network_parameters
@@ -19,12 +20,21 @@ FILES = sorted((DOCS / "systems").glob("*.toml"))
 OF_MASKS = [path for path in FILES if not is_slice_recipe(path)]
 OF_SLICES = [path for path in FILES if is_slice_recipe(path)]
 SHOWN_VOXELS = 2**21 * 10_000
+IDLE = ("encoder._conv_head", "encoder._bn1", "encoder._fc")  # MONAI's EfficientNet brings its classifier along
 OWN_DATA = {"zhao-2021"}  # no public set marks oedema
 
 
 def shown(recipe: Recipe) -> int:
     how = recipe.training
     return math.prod(recipe.model.patch) * how.batch * how.accumulate * how.steps
+
+
+def smaller(recipe: Recipe) -> tuple[int, int, int]:
+    """Return a patch that a processor takes at once, of as many slices as the network must have."""
+    last = recipe.model.orientation == "RAS"  # the axis of slices
+    slices = min(recipe.model.patch[2 if last else 0], 32 if recipe.model.network == "swin-unetr" else 16)
+    side = 32 if slices <= 8 else 64  # networks over slices need less
+    return (side, side, slices) if last else (slices, side, side)
 
 
 @pytest.mark.parametrize("path", OF_MASKS, ids=lambda path: path.stem)
@@ -57,6 +67,22 @@ def test_the_network_takes_the_patch(path: Path) -> None:
     with torch.inference_mode():
         answer = network(torch.zeros(1, views, *recipe.model.patch, device="meta"))
     assert tuple(answer.shape) == (1, len(recipe.labels) + 1, *recipe.model.patch)
+
+
+@pytest.mark.parametrize("path", OF_MASKS, ids=lambda path: path.stem)
+def test_the_loss_takes_the_answer(path: Path) -> None:
+    """All that the network says while it learns goes into the recipe's loss, and its gradient into every weight."""
+    recipe = load_recipe(path)
+    network = build(recipe.model.network, network_parameters(recipe)).train()
+    patch = smaller(recipe)
+    random = torch.Generator().manual_seed(1)
+    image = torch.rand(1, 2 if recipe.model.mirror_image else 1, *patch, generator=random) * 2 - 1
+    labels = torch.randint(0, len(recipe.labels) + 1, (1, *patch), generator=random)
+    loss = loss_of(recipe)(network(image).float(), labels)
+    assert loss.isfinite()
+    loss.backward()
+    idle = [name for name, weight in network.named_parameters() if weight.grad is None]
+    assert [name for name in idle if not any(part in name for part in IDLE)] == []
 
 
 def test_every_network_has_a_recipe() -> None:
