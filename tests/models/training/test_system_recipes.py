@@ -80,7 +80,7 @@ def test_the_loss_takes_the_answer(path: Path) -> None:
     labels = torch.randint(0, len(recipe.labels) + 1, (1, *patch), generator=random)
     loss = loss_of(recipe)(network(image).float(), labels)
     assert loss.isfinite()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     idle = [name for name, weight in network.named_parameters() if weight.grad is None]
     assert [name for name in idle if not any(part in name for part in IDLE)] == []
 
