@@ -21,7 +21,7 @@ PUBLISHED_PARAMETERS = 22.01e6
 
 
 def build_dynunet_r(parameters: Mapping[str, Any]) -> DynUNet:
-    """Build it with untrained weights: `in_channels` (3), `classes` with background (2), `filters`, `supervised` (4).
+    """Build it untrained: `in_channels` (3), `classes` (2), `filters`, `supervised` (4), `dropout` (0.2).
 
     While training it answers (batch, 1 + supervised, classes, i, j, k), the first the full result; else that one alone.
     """
@@ -42,7 +42,7 @@ def dynunet_r_arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
         "filters": filters,
         "norm_name": ("BATCH", {"affine": True}),
         "act_name": ("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
-        "dropout": 0.2,
+        "dropout": float(parameters.get("dropout", 0.2)),
         "deep_supervision": supervised > 0,
         "deep_supr_num": max(supervised, 1),
         "res_block": True,

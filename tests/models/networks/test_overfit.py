@@ -111,7 +111,7 @@ STEPS = {
 # of the networks at their own size, over patches of two phantoms
 FULL_STEPS = {
     "cnn-ds": 400,
-    "dynunet-r": 400,
+    "dynunet-r": 250,
     "mobile-unet": 400,
     "patchfcn": 300,
     "phantom-unet": 300,
@@ -119,7 +119,12 @@ FULL_STEPS = {
     "scse-unet": 300,
     "se-unet-3d": 700,
     "segresnet-2.5d": 350,
-    "viola-unet": 400,
+}
+FULL_PARAMETERS: dict[str, dict[str, Any]] = {
+    "d-unet": {"dropout": 0.0},  # which is there against learning by heart
+    "dynunet-r": {"dropout": 0.0},
+    "phantom-unet": {"channels": [16, 32, 64, 64]},
+    "viola-unet": {"dropout": 0.0},
 }
 FULL_RATE = {"swin-unetr": 1e-3}
 FULL_PATCH = {"swin-unetr": (32, 64, 64)}
@@ -128,7 +133,7 @@ FULL_PATCH = {"swin-unetr": (32, 64, 64)}
 def full(model: ModelRecipe) -> ModelRecipe:
     """Return the network at its own size, over patches of a phantom."""
     patch = (64, 64, 16) if model.orientation == "RAS" else FULL_PATCH.get(model.network, (16, 64, 64))
-    parameters = {"channels": [16, 32, 64, 64]} if model.network == "phantom-unet" else {}
+    parameters = FULL_PARAMETERS.get(model.network, {})
     return replace(model, network_parameters=parameters, spacing_zyx_mm=PHANTOM_SPACING_ZYX_MM, patch=patch)
 
 
