@@ -20,6 +20,7 @@ from ichor.errors import PermanentError
 from models.engines.hardware import DTYPES, lay_channels_last, resolve_device, resolve_precision, set_threads
 from models.engines.memory import is_out_of_memory
 from models.networks.catalogue import build
+from models.training.bfloat16_check import wrong_in_bfloat16
 from models.training.checkpoint import Checkpoint, Weights, load_checkpoint, save_checkpoint
 from models.training.curve import Curve
 from models.training.event_log import EventLog
@@ -53,7 +54,8 @@ _SAFE_BFLOAT16 = frozenset({"cuda"})
 """Where `auto` may train in bfloat16: not on a processor.
 
 torch 2.13 with oneDNN 3.12 writes past its memory in the backward pass of some 3D convolutions in bfloat16 with AMX
-(16 channels on planes of 128 x 64 or 112 x 96, for instance): it mostly dies of it, and might not.
+(16 channels on planes of 128 x 64 or 112 x 96, for instance): it mostly dies of it, and might not. Without AMX some
+gradients are wrong (`bfloat16_check.py`).
 """
 
 _log = structlog.get_logger()
@@ -154,7 +156,6 @@ class _Loop:
     def set_up(cls, recipe: Recipe, seed: int, heads: Heads) -> _Loop:
         how = recipe.training
         device = resolve_device(how.device)
-        precision = resolve_precision(how.precision, device, proven_bfloat16=_SAFE_BFLOAT16)
         network = build(recipe.model.network, network_parameters(recipe))
         if served_otherwise(network, recipe.model):
             _log.warning("window_is_not_the_patch", network=recipe.model.network, learns_on=recipe.model.patch)
@@ -171,7 +172,7 @@ class _Loop:
             network=network,
             optimiser=optimiser,
             device=device,
-            precision=precision,
+            precision=_precision(recipe, network, device),
             patches=Patches.of(recipe),
             criterion=loss_of(recipe),
         )
@@ -276,3 +277,25 @@ class _Loop:
 
 def _said(score: Score) -> dict[str, float | dict[str, float | None]]:
     return {"validation_dice": score.dice, "validation_dice_by_label": score.dice_by_label}
+
+
+def _precision(recipe: Recipe, network: nn.Module, device: torch.device) -> Precision:
+    """Return what the recipe asks for, but float32 where this processor's gradients in bfloat16 are wrong."""
+    how, before = recipe.training, recipe.pretraining
+    precision = resolve_precision(how.precision, device, proven_bfloat16=_SAFE_BFLOAT16)
+    if precision == "float32" or device.type != "cpu":
+        return precision
+    views = 2 if recipe.model.mirror_image else 1
+    shapes = [(how.batch, views, *recipe.model.patch)]
+    if before is not None and before.patch is not None:
+        shapes.append((before.batch, views, *before.patch))
+    wrong = wrong_in_bfloat16(network, shapes)
+    if not wrong:
+        return precision
+    _log.warning(
+        "bfloat16_is_wrong_here",
+        network=recipe.model.network,
+        convolutions=[str(one) for one in wrong],
+        precision="float32",
+    )
+    return "float32"

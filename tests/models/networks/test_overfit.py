@@ -119,6 +119,7 @@ FULL_STEPS = {
     "scse-unet": 300,
     "se-unet-3d": 700,
     "segresnet-2.5d": 350,
+    "viola-unet": 250,
 }
 FULL_PARAMETERS: dict[str, dict[str, Any]] = {
     "d-unet": {"dropout": 0.0},  # which is there against learning by heart

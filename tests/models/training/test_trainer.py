@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from ichor.errors import ModelError
 from models.engines import hardware
@@ -24,6 +26,7 @@ from models.training.schedule import learning_rate_at
 from models.training.spec import network_parameters, spec_of
 from models.training.trainer import CHECKPOINT, CURVE, TrainingFailed, train
 from tests.models.training.small_heads import SPACING, head, heads, recipe_of
+from tests.models.training.spoiled_bfloat16 import SpoiledBfloat16
 
 HOW = TrainingRecipe(
     steps=12, batch=2, learning_rate=0.02, validate_every=4, checkpoint_every=3, precision="float32", threads=1
@@ -64,6 +67,30 @@ def test_a_processor_trains_in_float32_unless_told_otherwise(tmp_path: Path, mon
         for wanted in ("auto", "bfloat16")
     }
     assert found == {"auto": "float32", "bfloat16": "bfloat16"}
+
+
+def test_bfloat16_on_a_processor_learns_as_float32_does(tmp_path: Path) -> None:
+    """Also where features are two planes deep, whose gradients some processors get wrong in it."""
+    model = ModelRecipe(
+        network="phantom-unet", network_parameters={"channels": [8, 16]}, spacing_zyx_mm=SPACING, patch=(2, 32, 32)
+    )
+    courses = {}
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        how = replace(HOW, steps=4, precision=precision, learning_rate=0.005)
+        train(recipe_of(how, model), 1, heads(), tmp_path / precision)
+        courses[precision] = [point["loss"] for point in read_curve(tmp_path / precision / CURVE)]
+    assert courses["bfloat16"] == pytest.approx(courses["float32"], rel=0.02)
+
+
+def test_wrong_gradients_are_not_trained_on(tmp_path: Path) -> None:
+    """A machine whose bfloat16 is wrong trains in float32, and the entry says so."""
+    recipe = recipe_of(replace(HOW, steps=1, precision="bfloat16"))
+    with SpoiledBfloat16(torch.nn.functional.conv3d), capture_logs() as logs:
+        trained = train(recipe, 1, heads(), tmp_path)
+    assert trained.precision == "float32"
+    (warned,) = [line for line in logs if line["event"] == "bfloat16_is_wrong_here"]
+    assert warned["convolutions"]
 
 
 def test_the_best_weights_are_kept(tmp_path: Path) -> None:
