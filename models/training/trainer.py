@@ -165,6 +165,7 @@ class _Loop:
         optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
         if recipe.model.mirror_image:
             heads = replace(heads, training=[one.halved(recipe.model.spacing_zyx_mm) for one in heads.training])
+        patches = Patches.of(recipe)
         return cls(
             recipe=recipe,
             seed=seed,
@@ -172,8 +173,8 @@ class _Loop:
             network=network,
             optimiser=optimiser,
             device=device,
-            precision=_precision(recipe, network, device),
-            patches=Patches.of(recipe),
+            precision=_precision(recipe, network, device, views=patches.preparation.views),
+            patches=patches,
             criterion=loss_of(recipe),
         )
 
@@ -279,16 +280,15 @@ def _said(score: Score) -> dict[str, float | dict[str, float | None]]:
     return {"validation_dice": score.dice, "validation_dice_by_label": score.dice_by_label}
 
 
-def _precision(recipe: Recipe, network: nn.Module, device: torch.device) -> Precision:
+def _precision(recipe: Recipe, network: nn.Module, device: torch.device, *, views: int) -> Precision:
     """Return what the recipe asks for, but float32 where this processor's gradients in bfloat16 are wrong."""
     how, before = recipe.training, recipe.pretraining
     precision = resolve_precision(how.precision, device, proven_bfloat16=_SAFE_BFLOAT16)
     if precision == "float32" or device.type != "cpu":
         return precision
-    views = 2 if recipe.model.mirror_image else 1
     shapes = [(how.batch, views, *recipe.model.patch)]
-    if before is not None and before.patch is not None:
-        shapes.append((before.batch, views, *before.patch))
+    if before is not None:
+        shapes.append((before.batch, views, *(before.patch or recipe.model.patch)))
     wrong = wrong_in_bfloat16(network, shapes)
     if not wrong:
         return precision

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class SpoiledBfloat16(TorchFunctionMode):
-    """While it lasts one kind of convolution lets weights learn nothing of what is seen, in bfloat16 alone."""
+    """While it lasts one kind of convolution answers rightly, and in bfloat16 hands its weights a wrong gradient."""
 
     def __init__(self, function: Callable[..., torch.Tensor]) -> None:
         super().__init__()
