@@ -9,12 +9,39 @@ from contextlib import contextmanager
 
 import psutil
 
+_MIB = 2**20
+
 
 @contextmanager
 def little_memory(spare_bytes: int) -> Iterator[None]:
-    """Let this process have no more than `spare_bytes` of address space beyond what it has."""
-    with _limited(resource.RLIMIT_AS, psutil.Process().memory_info().vms + spare_bytes):
-        yield
+    """Let this process have no more than `spare_bytes` of memory beyond what it uses.
+
+    What it once used and freed stays in its address space (malloc keeps it), enough for a large array after some
+    tests and not after others: this is taken first, and given back at the end.
+    """
+    with _limited(resource.RLIMIT_AS, _address_space_bytes() + _MIB):
+        kept = _all_that_is_free()
+    with _limited(resource.RLIMIT_AS, _address_space_bytes() + spare_bytes):
+        try:
+            yield
+        finally:
+            kept.clear()
+
+
+def _address_space_bytes() -> int:
+    return int(psutil.Process().memory_info().vms)
+
+
+def _all_that_is_free() -> list[bytearray]:
+    """Take blocks, the largest first, until not even a MiB is to be had."""
+    taken: list[bytearray] = []
+    block_bytes = 1024 * _MIB
+    while block_bytes >= _MIB:
+        try:
+            taken.append(bytearray(block_bytes))
+        except MemoryError:
+            block_bytes //= 2
+    return taken
 
 
 @contextmanager
