@@ -1,16 +1,18 @@
 """A cascade of classifiers and two fully convolutional networks, one pair for each HU window.
 
 Paper: Cho et al., Journal of Digital Imaging 2019;32:450. In each of two windows a CNN says whether a slice bleeds and
-an FCN marks the blood and its type; both windows' answers are averaged. In service a label that the classifiers do not
-see in a slice is not marked there. Both stages are trained at once, on the same slices. Deviations: the classifiers
-tell the labels apart (theirs bleed or not); the paper names the windows, 40/40 and 50/100, and what could be had of it
-no layers: both stages are VGG-16 here, with batch norm and without its fully connected layers, the FCN adds answers at
-1/8, 1/16 and 1/32 (FCN-8s, Long 2015). 58.91 million parameters at the defaults cannot be checked. A window in service
-should hold whole slices. Sides y and x must be multiples of 32.
+an FCN marks the blood and its type; both windows' answers are averaged. In service a label that the classifiers are
+sure not to see in a slice (less than one in ten) is not marked there: what the first stage misses is lost. Both stages
+are trained at once, on the same slices. Deviations: the classifiers tell the labels apart (theirs bleed or not); the
+paper names the windows, 40/40 and 50/100, and what could be had of it no layers: both stages are VGG-16 here, with
+batch norm and without its fully connected layers, the FCN adds answers at 1/8, 1/16 and 1/32 (FCN-8s, Long 2015).
+58.91 million parameters at the defaults cannot be checked. A window in service should hold whole slices. Sides y and x
+must be multiples of 32.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 FILTERS, LAYERS = (64, 128, 256, 512, 512), (2, 2, 3, 3, 3)  # VGG-16
 _ABSENT = 20.0  # taken from the logits of a label that the slice does not hold
+_DOUBTED = math.log(0.1 / 0.9)  # logit of one in ten; the paper's threshold could not be had
 
 
 class SliceClassifier(nn.Module):
@@ -88,7 +91,7 @@ class DualFcn(nn.Module):
         holds = torch.stack([tell(one) for tell, one in zip(self.classifiers, windows, strict=True)]).mean(dim=0)
         if self.training:
             return Answer(logits=logits, presence=holds)
-        absent = functional.pad((holds < 0).to(logits.dtype), (1, 0))  # background is never absent
+        absent = functional.pad((holds < _DOUBTED).to(logits.dtype), (1, 0))  # background is never absent
         return logits - _ABSENT * absent[:, :, None, None]
 
 

@@ -161,6 +161,9 @@ def test_what_no_classifier_sees_is_not_marked() -> None:
         for classifier in dual.classifiers:
             classifier.head.bias.neg_()
         assert network(image).argmax(dim=1).unique().tolist() == [2]
+        for classifier in dual.classifiers:
+            classifier.head.bias.copy_(torch.tensor([-1.0, -9.0]))  # one in four: a doubt leaves the FCN its word
+        assert network(image).argmax(dim=1).unique().tolist() == [1]
 
 
 def test_a_scan_equal_to_its_mirror_image_shows_no_difference() -> None:

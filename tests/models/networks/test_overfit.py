@@ -115,7 +115,7 @@ STEPS = {
 # of the networks at their own size, over patches of two phantoms
 FULL_STEPS = {
     "cnn-ds": 400,
-    "dual-fcn": 1000,
+    "dual-fcn": 1800,
     "dynunet-r": 250,
     "mobile-unet": 400,
     "multiscale-cnn": 300,
@@ -134,7 +134,7 @@ FULL_PARAMETERS: dict[str, dict[str, Any]] = {
     "viola-unet": {"dropout": 0.0},
 }
 FULL_RATE = {"dual-fcn": 2e-3, "patchfcn": 2e-3, "swin-unetr": 1e-3}
-FULL_PATCH = {"dual-fcn": (8, 64, 64), "patchfcn": (8, 64, 64), "swin-unetr": (32, 64, 64)}
+FULL_PATCH = {"dual-fcn": (4, 64, 64), "patchfcn": (8, 64, 64), "swin-unetr": (32, 64, 64)}
 # an answer for eight voxels at once cannot show a sheet, whatever was learnt: other bleeds, on the phantoms' own pixels
 FULL_PHANTOMS = {"dual-fcn": THICK, "patchfcn": THICK}
 FINE_ZYX_MM = (5.0, 1.5, 1.5)
