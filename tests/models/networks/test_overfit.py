@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from console.training.samples import Reading, read_samples
 from models.evaluation.label_map import FOUR_CLASS
+from models.evaluation.overlap import Overlap, overlap_of
 from models.networks.catalogue import NETWORKS
 from models.phantoms import write_phantom
 from models.phantoms.benchmark import benchmark_studies
@@ -207,7 +208,7 @@ def phantoms(folder: Path, spacing_zyx_mm: tuple[float, float, float], names: tu
 def best_dice_at_an_eighth(known: Heads) -> float:
     """Return the Dice of any haemorrhage of logits for each 8 x 8 voxels that are fitted to the truth itself."""
     blood = [1 + PHANTOM_LABELS.index(name) for name in PHANTOM_LABELS if name != "oedema"]
-    both = either = 0.0
+    overlap = Overlap(both=0, truth_only=0, answer_only=0)
     for one in known.validation:
         truth = torch.from_numpy(np.isin(one.labels_zyx, blood).astype(np.float32))[:, None]
         truth = functional.pad(truth[truth.amax(dim=(1, 2, 3)) > 0], (0, -truth.shape[3] % 8, 0, -truth.shape[2] % 8))
@@ -219,9 +220,8 @@ def best_dice_at_an_eighth(known: Heads) -> float:
             dice = 2 * (said * truth).sum() / (said.sum() + truth.sum())
             (5 * functional.binary_cross_entropy(said, truth) - dice).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        both += 2 * float(((said > 0.5) * truth).sum())
-        either += float((said > 0.5).sum() + truth.sum())
-    return both / either
+        overlap += overlap_of((said > 0.5).numpy(), (truth > 0).numpy())
+    return overlap.dice(empty="one")
 
 
 def test_what_answers_for_eight_voxels_could_know_its_two_heads(tmp_path: Path) -> None:
